@@ -1,0 +1,26 @@
+namespace LongCtx;
+
+/// <summary>What a caller can do differently. The HTTP layer maps each to one status and one OpenAI error code.</summary>
+public enum ErrorCode
+{
+    /// <summary>The request is malformed or a value is out of range: correct it and send it again (400).</summary>
+    InvalidRequest,
+
+    /// <summary>A known parameter that this version does not implement and that would change the output (400).</summary>
+    UnsupportedParameter,
+
+    /// <summary>The prompt, or its growth, goes past the bound of the chosen policy (400).</summary>
+    ContextLengthExceeded,
+
+    /// <summary>No model of that name is loaded (404).</summary>
+    ModelNotFound,
+
+    /// <summary>All places are taken and so is the queue: try again later (429).</summary>
+    QueueFull,
+
+    /// <summary>The server is going down and takes no new work (503).</summary>
+    ShuttingDown,
+
+    /// <summary>The engine failed; our mistake (500).</summary>
+    EngineFailure,
+}
