@@ -36,6 +36,27 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
 
     public void WriteJson<T>(T value) => Output.WriteLine(JsonSerializer.Serialize(value, Json.Options));
 
+    public void Print(FormattableString line) => Output.WriteLine(FormattableString.Invariant(line));
+
+    /// <summary>Columns for people: framed on a terminal, tab-separated elsewhere.</summary>
+    public void Table(IReadOnlyList<string> header, IEnumerable<string[]> rows)
+    {
+        if (Console is null)
+        {
+            Output.WriteLine(string.Join('\t', header));
+            foreach (string[] row in rows) Output.WriteLine(string.Join('\t', row));
+            return;
+        }
+
+        var table = new Table().RoundedBorder();
+        foreach (string title in header) table.AddColumn(Markup.Escape(title));
+        foreach (string[] row in rows) table.AddRow([.. row.Select(Markup.Escape)]);
+        Console.Write(table);
+    }
+
+    /// <summary>Something worth knowing that is not a result.</summary>
+    public void Note(string message) => Error.WriteLine("longctx: " + message);
+
     public void Warn(string message) => Error.WriteLine("longctx: warning: " + message);
 
     /// <summary>Runs <paramref name="work"/> off the caller's thread, with a bar on a terminal. The work reports how much of <paramref name="total"/> is done.</summary>

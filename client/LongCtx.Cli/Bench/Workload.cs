@@ -16,10 +16,13 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
     /// <summary>Steps of one timed run: long enough for the clock, short enough that the context hardly grows.</summary>
     const int DecodeSteps = 32;
 
+    /// <summary>Tokens beyond the context that a timed run appends.</summary>
+    public const int StepsMax = DecodeSteps + 1;
+
     readonly StepBatch _batch = new();
 
-    /// <summary>Managed bytes per decode step, most of all runs; -1 before the first.</summary>
-    public double AllocatedBytesPerStep { get; private set; } = -1;
+    /// <summary>Managed bytes per decode step, most of all runs; null before the first.</summary>
+    public double? AllocatedBytesPerStep { get; private set; }
 
     public double PrefillTokensPerSecond(int tokens)
     {
@@ -99,7 +102,7 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
 
             double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
             double bytes = (GC.GetTotalAllocatedBytes(precise: true) - allocated) / (double)steps;
-            AllocatedBytesPerStep = Math.Max(AllocatedBytesPerStep, steps == DecodeSteps ? bytes : -1);
+            if (steps == DecodeSteps) AllocatedBytesPerStep = Math.Max(AllocatedBytesPerStep ?? 0, bytes);
             return seconds;
         }
         finally

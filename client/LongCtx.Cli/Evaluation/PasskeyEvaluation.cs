@@ -9,7 +9,7 @@ namespace LongCtx.Cli.Evaluation;
 internal sealed record PasskeyReport(int Count, int Found, double MeanNll);
 
 /// <summary>Asks a model for passkeys: by greedy decoding, and by the likelihood of the right digits.</summary>
-internal sealed class PasskeyEvaluation(IModelRunner runner, AttentionPolicy policy, Func<IReadOnlyList<int>, string> decode) : IDisposable
+internal sealed class PasskeyEvaluation(IModelRunner runner, AttentionPolicy policy, Func<int[], string> decode) : IDisposable
 {
     /// <summary>Tokens that a greedy answer may take beyond the key's own, for instance a line end before it.</summary>
     const int AnswerSlack = 3;
@@ -59,7 +59,7 @@ internal sealed class PasskeyEvaluation(IModelRunner runner, AttentionPolicy pol
             answer.Add(token);
         }
 
-        return decode(answer);
+        return decode([.. answer]);
     }
 
     ReadOnlySpan<float> Step(KvSequence sequence, ReadOnlySpan<int> tokens, LogitsKind logits)
