@@ -1,0 +1,42 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+
+namespace LongCtx.Conversations.Local;
+
+/// <summary>
+/// Names the beginnings of a chat: key i stands for its first i messages, by role and text alone, whatever tokens they became.
+/// key(i) = SHA-256(key(i-1), role, text), cut to 128 bits.
+/// </summary>
+internal sealed class MessageChain
+{
+    /// <summary>The key of no messages at all: every prompt begins with it.</summary>
+    public static readonly UInt128 Empty = UInt128.Zero;
+
+    readonly UInt128[] keys;
+
+    public MessageChain(IReadOnlyList<ChatMessage> messages)
+    {
+        keys = new UInt128[messages.Count + 1];
+        keys[0] = Empty;
+        for (int i = 0; i < messages.Count; i++) keys[i + 1] = Next(keys[i], messages[i].Role, messages[i].Content);
+    }
+
+    public int Messages => keys.Length - 1;
+
+    public UInt128 this[int messages] => keys[messages];
+
+    public static UInt128 Next(UInt128 chain, string role, string text)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Span<byte> head = stackalloc byte[20];
+        BinaryPrimitives.WriteUInt128LittleEndian(head, chain);
+        BinaryPrimitives.WriteInt32LittleEndian(head[16..], role.Length); // so that role and text cannot run into each other
+        hash.AppendData(head);
+        hash.AppendData(MemoryMarshal.AsBytes(role.AsSpan()));
+        hash.AppendData(MemoryMarshal.AsBytes(text.AsSpan()));
+        Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
+        hash.GetHashAndReset(digest);
+        return BinaryPrimitives.ReadUInt128LittleEndian(digest);
+    }
+}
