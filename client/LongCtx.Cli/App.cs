@@ -1,6 +1,9 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using LongCtx.Cli.Commands;
+using LongCtx.Engine.Files;
+using LongCtx.Engine.Templates;
+using LongCtx.Engine.Tokenization;
 
 namespace LongCtx.Cli;
 
@@ -18,6 +21,7 @@ internal static class App
 
     public static async Task<int> RunAsync(IReadOnlyList<string> arguments, Terminal terminal)
     {
+        if (arguments is [ServeCommand.Name, ..]) return await ServeCommand.RunAsync(terminal, [.. arguments.Skip(1)]);
         RootCommand root = CreateRoot(terminal);
         // A prompt may begin with '@': no response files.
         ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
@@ -46,6 +50,10 @@ internal static class App
         {
             return Fail(terminal, refusal.Code is ErrorCode.EngineFailure or ErrorCode.ShuttingDown ? Failure : Misuse, refusal.Message);
         }
+        catch (Exception unusable) when (unusable is ModelFileException or TokenizerException or ChatTemplateException)
+        {
+            return Fail(terminal, Misuse, "the model cannot be used: " + unusable.Message);
+        }
         catch (Exception failure)
         {
             return Fail(terminal, Failure, $"{failure.GetType().Name}: {failure.Message}");
@@ -55,7 +63,7 @@ internal static class App
     public static RootCommand CreateRoot(Terminal terminal) => new("Conversations with a language model that never have to end.")
     {
         ChatCommand.Create(terminal),
-        ServeCommand.Create(terminal),
+        ServeCommand.Create(),
         GenerateCommand.Create(terminal),
         TokenizeCommand.Create(terminal),
         EmbedCommand.Create(terminal),

@@ -39,7 +39,7 @@ internal static class ModelsCommand
         try
         {
             using ModelSource source = ModelSource.Open(model.Path);
-            int trained = source.Decoder?.TrainedLength ?? source.Encoder!.PositionCount;
+            int trained = source.Decoder?.TrainedLength ?? source.Encoder!.MaximumLength;
             return row with
             {
                 Kind = source.Decoder is null ? "encoder" : "decoder",

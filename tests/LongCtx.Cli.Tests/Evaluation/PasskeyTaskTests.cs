@@ -44,10 +44,13 @@ public sealed class PasskeyTaskTests
     [Fact]
     public void Create_BookFiller_IsOneRunOfTheBookAroundTheKey()
     {
-        PasskeyPrompt prompt = new PasskeyTask(Encode, LongBook).Create(1500, 500, new Random(3));
-        string depth = Decode(prompt.Tokens.AsSpan(prompt.KeyEnd, 500));
-        Assert.StartsWith("\n", depth, StringComparison.Ordinal);
-        Assert.Contains(depth[1..], LongBook, StringComparison.Ordinal);
+        // Numbered words: what follows the key goes on where the text before it stopped, but for the line end in place of one character.
+        string book = string.Concat(Enumerable.Range(1000, 1000).Select(i => $"{i} "));
+        PasskeyPrompt prompt = new PasskeyTask(Encode, book).Create(1500, 500, new Random(3));
+        string before = Decode(prompt.Tokens.AsSpan(0, prompt.KeyEnd)).Split("\nThe pass key")[0], after = Decode(prompt.Tokens.AsSpan(prompt.KeyEnd, 500));
+        Assert.StartsWith("\n", after, StringComparison.Ordinal);
+        int end = book.IndexOf(before[^40..], StringComparison.Ordinal) + 40;
+        Assert.Equal(after[1..], book.Substring(end + 1, 499));
     }
 
     [Fact]
