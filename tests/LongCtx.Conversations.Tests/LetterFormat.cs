@@ -31,15 +31,15 @@ internal static class LetterFormat
     public static EncodedText Encode(string text)
     {
         var ids = new List<int>();
-        var ranges = new List<(int, int)>();
+        var starts = new List<int>();
         for (int i = 0; i < text.Length;)
         {
             int end = text.AsSpan(i).StartsWith("<|") ? text.IndexOf("|>", i, StringComparison.Ordinal) + 2 : i + 1;
             ids.Add(end == i + 1 ? text[i] : TagBase + TagId(text[i..end]));
-            ranges.Add((i, end));
+            starts.Add(i);
             i = end;
         }
-        return new([.. ids], [.. ranges]);
+        return new([.. ids], [.. starts], text.Length);
     }
 
     /// <summary>Ids as a model would generate them.</summary>

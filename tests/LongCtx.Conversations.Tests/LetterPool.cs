@@ -21,7 +21,7 @@ internal sealed class LetterPool
     public LetterPool(int entriesMax = 1000)
     {
         Cache = new(entriesMax, s => s.IsHeld, s => s.IsHeld = false);
-        Starter = new(Cache, () => new Sequence(), (s, length, _) => ValueTask.FromResult(Reuse(s, length)));
+        Starter = new(Cache, (s, length) => ValueTask.FromResult(Reuse(s, length)));
     }
 
     public PromptCache<Sequence> Cache { get; }
@@ -43,7 +43,7 @@ internal sealed class LetterPool
     public async Task<PromptLease<Sequence>> StartAsync(ChatFormat format, ChatMessage[] messages, string tenant = "a")
     {
         var prompt = new ChatPrompt(format, messages);
-        return await Starter.StartAsync(new(tenant, "m", Policy), new(messages),
+        return await Starter.StartAsync(new(tenant, "m", Policy), new(messages), () => new Sequence(),
             mark => mark.Beyond is { } beyond ? prompt.AfterReply(mark.Messages, beyond) : prompt.From(mark.Messages), TestContext.Current.CancellationToken);
     }
 

@@ -14,40 +14,38 @@ internal sealed record ChatFormat(
 /// </summary>
 internal sealed class ChatPrompt
 {
-    readonly ChatFormat format;
-    readonly IReadOnlyList<ChatMessage> messages;
-    readonly string text;
-    readonly int?[] ends;
-    readonly bool[] endKnown;
-    int? systemChars;
+    readonly ChatFormat _format;
+    readonly IReadOnlyList<ChatMessage> _messages;
+    readonly int?[] _ends;
+    readonly bool[] _endKnown;
+    int? _systemChars;
 
     /// <exception cref="LongCtxException">The template refuses the messages.</exception>
     public ChatPrompt(ChatFormat format, IReadOnlyList<ChatMessage> messages)
     {
-        this.format = format;
-        this.messages = messages;
-        text = format.Render(messages, true);
-        ends = new int?[messages.Count + 1];
-        endKnown = new bool[messages.Count + 1];
+        (_format, _messages) = (format, messages);
+        Text = format.Render(messages, true);
+        _ends = new int?[messages.Count + 1];
+        _endKnown = new bool[messages.Count + 1];
     }
 
     /// <summary>The whole prompt, opening of the reply included.</summary>
-    public string Text => text;
+    public string Text { get; }
 
     /// <summary>Tokens of BOS and system turn, which a sequence keeps for ever.</summary>
-    public int SystemTokens => SystemChars == 0 ? 0 : format.Encode(text[..SystemChars]).Ids.Length;
+    public int SystemTokens => SystemChars == 0 ? 0 : _format.Encode(Text[..SystemChars]).Ids.Length;
 
     /// <summary>
     /// Characters of BOS and system turn, one that the template inserts by itself included: what the rendering up to the first other
     /// message has in front of that message. How the message alone looks is seen where the same message comes once more.
     /// </summary>
-    public int SystemChars => systemChars ??= FindSystemChars();
+    public int SystemChars => _systemChars ??= FindSystemChars();
 
     /// <summary>The tokens behind the first messages; null where the template does not let them end anywhere.</summary>
     public PromptTail? From(int count)
     {
-        if (count == 0) return Cut(text, 0, "", 0, false, End);
-        return format.IsStable && End(count) is { } start ? Cut(text, start, "", count, true, End) : null;
+        if (count == 0) return Cut(Text, 0, "", 0, false, End);
+        return _format.IsStable && End(count) is { } start ? Cut(Text, start, "", count, true, End) : null;
     }
 
     /// <summary>
@@ -57,14 +55,14 @@ internal sealed class ChatPrompt
     /// </summary>
     public PromptTail? AfterReply(int count, string beyond)
     {
-        if (!format.IsStable) return null;
-        var marked = messages.ToArray();
+        if (!_format.IsStable) return null;
+        var marked = _messages.ToArray();
         string sentinel = Sentinel();
         marked[count - 1] = marked[count - 1] with { Content = sentinel };
         if (TryRender(marked, true) is not { } whole) return null;
         int at = whole.IndexOf(sentinel, StringComparison.Ordinal);
         if (at < 0 || whole.IndexOf(sentinel, at + 1, StringComparison.Ordinal) >= 0) return null;
-        if (TryRender(messages.Take(count - 1), true) is not { } asked || !whole.AsSpan(0, at).StartsWith(asked)) return null;
+        if (TryRender(_messages.Take(count - 1), true) is not { } asked || !whole.AsSpan(0, at).StartsWith(asked)) return null;
 
         int start = at + sentinel.Length;
         return Cut(whole, start, beyond, count - 1, false, n =>
@@ -75,36 +73,36 @@ internal sealed class ChatPrompt
     PromptTail Cut(string whole, int start, string beyond, int count, bool beginsTurn, Func<int, int?> end)
     {
         var messageEnds = new List<(int Messages, int Chars)>();
-        if (format.IsStable)
-            for (int n = count + 1; n <= messages.Count; n++)
+        if (_format.IsStable)
+            for (int n = count + 1; n <= _messages.Count; n++)
                 if (end(n) is { } chars && chars >= start) messageEnds.Add((n, chars - start + beyond.Length));
         // A turn begins where the one before it ends, the reply to come included; the first one behind the system turn, be that given or inserted.
         var turnStarts = messageEnds.Select(e => e.Chars);
         if (start == 0) turnStarts = turnStarts.Append(SystemChars);
         else if (beginsTurn) turnStarts = turnStarts.Append(0);
-        return PromptTail.Of(format.Encode(beyond + whole[start..]), turnStarts, messageEnds);
+        return PromptTail.Of(_format.Encode(beyond + whole[start..]), turnStarts, messageEnds);
     }
 
     int? End(int count)
     {
-        if (!endKnown[count])
+        if (!_endKnown[count])
         {
-            endKnown[count] = true;
-            if (TryRender(messages.Take(count), false) is { } part && text.StartsWith(part, StringComparison.Ordinal)) ends[count] = part.Length;
+            _endKnown[count] = true;
+            if (TryRender(_messages.Take(count), false) is { } part && Text.StartsWith(part, StringComparison.Ordinal)) _ends[count] = part.Length;
         }
-        return ends[count];
+        return _ends[count];
     }
 
     int FindSystemChars()
     {
-        int bos = format.BosText.Length > 0 && text.StartsWith(format.BosText, StringComparison.Ordinal) ? format.BosText.Length : 0;
+        int bos = _format.BosText.Length > 0 && Text.StartsWith(_format.BosText, StringComparison.Ordinal) ? _format.BosText.Length : 0;
         int system = 0;
-        while (system < messages.Count && messages[system].Role is "system" or "developer") system++;
-        if (system == messages.Count) return End(system) ?? bos;
+        while (system < _messages.Count && _messages[system].Role is "system" or "developer") system++;
+        if (system == _messages.Count) return End(system) ?? bos;
 
-        var probe = new ChatMessage(messages[system].Role, Sentinel());
+        var probe = new ChatMessage(_messages[system].Role, Sentinel());
         var answer = new ChatMessage(probe.Role == "assistant" ? "user" : "assistant", Sentinel());
-        ChatMessage[] once = [.. messages.Take(system), probe];
+        ChatMessage[] once = [.. _messages.Take(system), probe];
         if (TryRender(once, false) is not { } first || TryRender([.. once, answer], false) is not { } answered
             || TryRender([.. once, answer, probe], false) is not { } again || !again.StartsWith(answered, StringComparison.Ordinal))
             return system > 0 ? End(system) ?? bos : bos;
@@ -112,14 +110,14 @@ internal sealed class ChatPrompt
         int shared = 0;
         while (shared < again.Length - answered.Length && shared < first.Length && again[^(shared + 1)] == first[^(shared + 1)]) shared++;
         int chars = first.Length - shared;
-        return chars >= bos && text.AsSpan().StartsWith(first.AsSpan(0, chars)) ? chars : bos;
+        return chars >= bos && Text.AsSpan().StartsWith(first.AsSpan(0, chars)) ? chars : bos;
     }
 
     string? TryRender(IEnumerable<ChatMessage> some, bool opensReply)
     {
         try
         {
-            return format.Render([.. some], opensReply);
+            return _format.Render([.. some], opensReply);
         }
         catch (LongCtxException e) when (e.Code == ErrorCode.InvalidRequest)
         {
@@ -133,7 +131,7 @@ internal sealed class ChatPrompt
         for (int i = 0; ; i++)
         {
             string word = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"zqreply{i}qz");
-            if (!messages.Any(m => m.Content.Contains(word, StringComparison.OrdinalIgnoreCase))) return word;
+            if (!_messages.Any(m => m.Content.Contains(word, StringComparison.OrdinalIgnoreCase))) return word;
         }
     }
 }

@@ -13,18 +13,21 @@ internal sealed class MessageChain
     /// <summary>The key of no messages at all: every prompt begins with it.</summary>
     public static readonly UInt128 Empty = UInt128.Zero;
 
-    readonly UInt128[] keys;
+    /// <summary>Of a raw text.</summary>
+    public static readonly MessageChain None = new([]);
+
+    readonly UInt128[] _keys;
 
     public MessageChain(IReadOnlyList<ChatMessage> messages)
     {
-        keys = new UInt128[messages.Count + 1];
-        keys[0] = Empty;
-        for (int i = 0; i < messages.Count; i++) keys[i + 1] = Next(keys[i], messages[i].Role, messages[i].Content);
+        _keys = new UInt128[messages.Count + 1];
+        _keys[0] = Empty;
+        for (int i = 0; i < messages.Count; i++) _keys[i + 1] = Next(_keys[i], messages[i].Role, messages[i].Content);
     }
 
-    public int Messages => keys.Length - 1;
+    public int Messages => _keys.Length - 1;
 
-    public UInt128 this[int messages] => keys[messages];
+    public UInt128 this[int messages] => _keys[messages];
 
     public static UInt128 Next(UInt128 chain, string role, string text)
     {

@@ -15,20 +15,20 @@ internal sealed class PromptCache<T>(int entriesMax, Func<T, bool> isHeld, Actio
     /// <param name="TokensMax">No more of it than this can be used: the rest is known to be out of reach.</param>
     public sealed record Candidate(CachedSequence<T> Entry, PromptMark Mark, int TokensMax = int.MaxValue);
 
-    readonly Lock gate = new();
-    readonly List<CachedSequence<T>> entries = [];
-    long uses;
+    readonly Lock _gate = new();
+    readonly List<CachedSequence<T>> _entries = [];
+    long _uses;
 
-    public int Count { get { lock (gate) return entries.Count; } }
+    public int Count { get { lock (_gate) return _entries.Count; } }
 
     /// <summary>For each sequence of the scope the longest beginning it shares with the chat; never empty-handed, since all begin alike.</summary>
     public List<Candidate> Match(PromptScope scope, MessageChain chain)
     {
-        lock (gate)
+        lock (_gate)
         {
-            entries.RemoveAll(e => e.Users == 0 && !isHeld(e.Sequence));
+            _entries.RemoveAll(e => e.Users == 0 && !isHeld(e.Sequence));
             var found = new List<Candidate>();
-            foreach (var entry in entries)
+            foreach (var entry in _entries)
                 if (entry.Scope == scope && Deepest(entry, chain, int.MaxValue) is { } mark) found.Add(new(entry, mark));
             return found;
         }
@@ -37,7 +37,7 @@ internal sealed class PromptCache<T>(int entriesMax, Func<T, bool> isHeld, Actio
     /// <summary>The next shorter beginning of the same sequence that ends with a message.</summary>
     public Candidate? Shorter(Candidate candidate, MessageChain chain)
     {
-        lock (gate)
+        lock (_gate)
         {
             var mark = candidate.Entry.Marks.FindLast(m => PromptMark.ByTokens(m, candidate.Mark) < 0 && Fits(m, chain));
             return mark is null ? null : candidate with { Mark = mark };
@@ -47,14 +47,14 @@ internal sealed class PromptCache<T>(int entriesMax, Func<T, bool> isHeld, Actio
     /// <summary>The longest beginning of the same sequence within so many tokens.</summary>
     public Candidate? Within(Candidate candidate, MessageChain chain, int tokensMax)
     {
-        lock (gate)
+        lock (_gate)
             return Deepest(candidate.Entry, chain, tokensMax) is { } mark ? candidate with { Mark = mark, TokensMax = tokensMax } : null;
     }
 
     /// <summary>How many of <paramref name="ids"/> the sequence has right behind the candidate's mark.</summary>
     public int CommonLength(Candidate candidate, ReadOnlySpan<int> ids)
     {
-        lock (gate)
+        lock (_gate)
         {
             var recorded = CollectionsMarshal.AsSpan(candidate.Entry.Ids)[candidate.Mark.Tokens..];
             int room = Math.Max(0, candidate.TokensMax - candidate.Mark.Tokens);
@@ -65,25 +65,25 @@ internal sealed class PromptCache<T>(int entriesMax, Func<T, bool> isHeld, Actio
     /// <summary>Keeps a sequence from being dropped while it is continued or forked; false when it is gone already.</summary>
     public bool TryEnter(CachedSequence<T> entry)
     {
-        lock (gate)
+        lock (_gate)
         {
-            if (!entries.Contains(entry)) return false;
+            if (!_entries.Contains(entry)) return false;
             entry.Users++;
-            entry.LastUse = ++uses;
+            entry.LastUse = ++_uses;
             return true;
         }
     }
 
     public void Leave(CachedSequence<T> entry)
     {
-        lock (gate) entry.Users--;
+        lock (_gate) entry.Users--;
         Trim();
     }
 
     /// <summary>The first <paramref name="tokens"/> tokens and the marks up to <paramref name="mark"/>: what a fork begins with.</summary>
     public (int[] Ids, PromptMark[] Marks) Beginning(CachedSequence<T> entry, PromptMark mark, int tokens)
     {
-        lock (gate)
+        lock (_gate)
         {
             int marks = entry.Marks.IndexOf(mark) + 1;
             return (entry.Ids.GetRange(0, tokens).ToArray(), entry.Marks.GetRange(0, marks).ToArray());
@@ -94,11 +94,11 @@ internal sealed class PromptCache<T>(int entriesMax, Func<T, bool> isHeld, Actio
     public CachedSequence<T> Add(PromptScope scope, T sequence, IEnumerable<int> ids, IEnumerable<PromptMark> marks)
     {
         var entry = new CachedSequence<T>(scope, sequence, ids, marks);
-        lock (gate)
+        lock (_gate)
         {
             entry.Users = 1;
-            entry.LastUse = ++uses;
-            entries.Add(entry);
+            entry.LastUse = ++_uses;
+            _entries.Add(entry);
         }
         Trim();
         return entry;
@@ -107,7 +107,7 @@ internal sealed class PromptCache<T>(int entriesMax, Func<T, bool> isHeld, Actio
     /// <summary>The sequence has grown.</summary>
     public void Extend(CachedSequence<T> entry, ReadOnlySpan<int> ids, IEnumerable<PromptMark> marks)
     {
-        lock (gate)
+        lock (_gate)
         {
             entry.Ids.AddRange(ids);
             entry.Marks.AddRange(marks);
@@ -118,17 +118,17 @@ internal sealed class PromptCache<T>(int entriesMax, Func<T, bool> isHeld, Actio
     /// <summary>Forgets a sequence that failed; the caller drops it.</summary>
     public void Remove(CachedSequence<T> entry)
     {
-        lock (gate) entries.Remove(entry);
+        lock (_gate) _entries.Remove(entry);
     }
 
     void Trim()
     {
         List<CachedSequence<T>> gone = [];
-        lock (gate)
+        lock (_gate)
         {
-            while (entries.Count > entriesMax && entries.Where(e => e.Users == 0).MinBy(e => e.LastUse) is { } oldest)
+            while (_entries.Count > entriesMax && _entries.Where(e => e.Users == 0).MinBy(e => e.LastUse) is { } oldest)
             {
-                entries.Remove(oldest);
+                _entries.Remove(oldest);
                 gone.Add(oldest);
             }
         }

@@ -3,14 +3,14 @@ namespace LongCtx.Conversations.Local;
 /// <summary>One request's use of a sequence, from the choice of the sequence to the end of its reply.</summary>
 internal sealed class PromptLease<T> where T : class
 {
-    readonly PromptCache<T> cache;
-    readonly PromptScope scope;
-    readonly MessageChain chain;
-    readonly int[] ids;
-    readonly List<PromptMark> marks;
-    CachedSequence<T>? entry;
-    bool promptKnown;
-    bool ended;
+    readonly PromptCache<T> _cache;
+    readonly PromptScope _scope;
+    readonly MessageChain _chain;
+    readonly int[] _ids;
+    readonly List<PromptMark> _marks;
+    CachedSequence<T>? _entry;
+    bool _promptKnown;
+    bool _ended;
 
     /// <param name="cache">Where the sequence is, or will be, remembered.</param>
     /// <param name="scope">Whose sequence it is.</param>
@@ -25,8 +25,8 @@ internal sealed class PromptLease<T> where T : class
     public PromptLease(PromptCache<T> cache, PromptScope scope, MessageChain chain, T sequence, CachedSequence<T>? entry,
         int[] ids, PromptMark[] marks, int tailStart, int cached, PromptTail tail)
     {
-        (this.cache, this.scope, this.chain, this.entry, this.ids) = (cache, scope, chain, entry, ids);
-        this.marks = [.. marks, .. tail.MessageEnds.Select(e => new PromptMark(e.Messages, chain[e.Messages], tailStart + e.Tokens))];
+        (_cache, _scope, _chain, _entry, _ids) = (cache, scope, chain, entry, ids);
+        _marks = [.. marks, .. tail.MessageEnds.Select(e => new PromptMark(e.Messages, chain[e.Messages], tailStart + e.Tokens))];
         Sequence = sequence;
         Cached = cached;
         int skipped = cached - tailStart;
@@ -50,14 +50,14 @@ internal sealed class PromptLease<T> where T : class
     /// <summary>The whole prompt is in the sequence: from now on others can share it.</summary>
     public void PromptFed()
     {
-        if (promptKnown) return;
-        promptKnown = true;
-        Grow(Fed, marks);
+        if (_promptKnown) return;
+        _promptKnown = true;
+        Grow(Fed, _marks);
     }
 
     /// <summary>
-    /// The generation has ended, by itself or cancelled, or was refused. False when the sequence is of no use to anyone; then the caller drops it, else it
-    /// releases it and calls <see cref="Leave"/>.
+    /// The generation has ended, by itself or cancelled. False when the sequence is of no use to anyone; then the caller drops it,
+    /// otherwise it releases it; afterwards it calls <see cref="Leave"/>.
     /// </summary>
     /// <param name="count">Tokens that the sequence holds now.</param>
     /// <param name="generated">The generated ones among them.</param>
@@ -66,40 +66,42 @@ internal sealed class PromptLease<T> where T : class
     public bool Finish(long count, IReadOnlyList<int> generated, string reply, string beyond)
     {
         long fed = count - Cached - generated.Count;
-        if (fed < Fed.Length)
-        {
-            // Cancelled while the prompt was being fed: what is in stays useful.
-            if (fed < 0 || generated.Count > 0 || promptKnown || (fed == 0 && entry is null)) return Forget();
-            Grow(Fed[..(int)fed], marks.Where(m => m.Tokens <= count));
-            return true;
-        }
-        if (fed > Fed.Length) return Forget();
+        if (fed < Fed.Length && generated.Count == 0) return Stop(count);
+        if (fed != Fed.Length) return Forget();
 
         PromptFed();
-        PromptMark[] end = chain.Messages == 0 ? []
-            : [new(chain.Messages + 1, MessageChain.Next(chain[chain.Messages], "assistant", reply), (int)count, beyond)];
-        cache.Extend(entry!, [.. generated], end);
+        PromptMark[] end = _chain.Messages == 0 ? []
+            : [new(_chain.Messages + 1, MessageChain.Next(_chain[_chain.Messages], "assistant", reply), (int)count, beyond)];
+        _cache.Extend(_entry!, [.. generated], end);
         return true;
     }
 
-    /// <summary>The sequence failed, or was never run: nobody can use it.</summary>
-    public bool Forget()
+    /// <summary>The generation was refused, or ended before the whole prompt was in: what is in stays useful. Result as for <see cref="Finish"/>.</summary>
+    public bool Stop(long count)
     {
-        if (entry is not null) cache.Remove(entry);
-        entry = null;
+        int fed = (int)Math.Clamp(count - Cached, -1, Fed.Length + 1);
+        if (_promptKnown || fed < 0 || fed > Fed.Length || (fed == 0 && _entry is null)) return Forget();
+        Grow(Fed[..fed], _marks.Where(m => m.Tokens <= count));
+        return true;
+    }
+
+    bool Forget()
+    {
+        if (_entry is not null) _cache.Remove(_entry);
+        _entry = null;
         return false;
     }
 
     /// <summary>The sequence is no longer used by this request.</summary>
     public void Leave()
     {
-        if (!ended && entry is not null) cache.Leave(entry);
-        ended = true;
+        if (!_ended && _entry is not null) _cache.Leave(_entry);
+        _ended = true;
     }
 
     void Grow(int[] fed, IEnumerable<PromptMark> known)
     {
-        if (entry is null) entry = cache.Add(scope, Sequence, [.. ids, .. fed], known);
-        else cache.Extend(entry, fed, known);
+        if (_entry is null) _entry = _cache.Add(_scope, Sequence, [.. _ids, .. fed], known);
+        else _cache.Extend(_entry, fed, known);
     }
 }

@@ -4,10 +4,8 @@ namespace LongCtx.Conversations.Local;
 /// Gives each prompt the sequence that leaves the fewest tokens to compute: one that is in the pool, a fork of one, or a new one.
 /// </summary>
 /// <param name="cache">What is in the pool.</param>
-/// <param name="create">A new, empty sequence.</param>
 /// <param name="reuse">A pinned sequence with exactly the first tokens of a cached one; null when keys it would need are gone.</param>
-internal sealed class PromptStarter<T>(
-    PromptCache<T> cache, Func<T> create, Func<T, int, CancellationToken, ValueTask<T?>> reuse) where T : class
+internal sealed class PromptStarter<T>(PromptCache<T> cache, Func<T, int, ValueTask<T?>> reuse) where T : class
 {
     /// <summary>Keeps a request from asking the engine about every old sequence.</summary>
     const int AttemptsMax = 8;
@@ -17,10 +15,11 @@ internal sealed class PromptStarter<T>(
 
     /// <param name="scope">Whose sequences may be used.</param>
     /// <param name="chain">The request's messages; none for a raw text.</param>
+    /// <param name="create">A new, empty sequence.</param>
     /// <param name="tailBehind">The tokens of the prompt behind a mark that fits; null where the template does not allow to continue there.</param>
     /// <param name="cancellation">Stops the search.</param>
     public async ValueTask<PromptLease<T>> StartAsync(
-        PromptScope scope, MessageChain chain, Func<PromptMark, PromptTail?> tailBehind, CancellationToken cancellation)
+        PromptScope scope, MessageChain chain, Func<T> create, Func<PromptMark, PromptTail?> tailBehind, CancellationToken cancellation)
     {
         var tails = new Dictionary<(int Messages, string? Beyond), PromptTail?>();
         PromptTail? Tail(PromptMark mark)
@@ -32,6 +31,7 @@ internal sealed class PromptStarter<T>(
         var candidates = cache.Match(scope, chain);
         for (int attempt = 0; attempt < AttemptsMax && Choose(candidates, chain, Tail) is { } best;)
         {
+            cancellation.ThrowIfCancellationRequested();
             candidates.Remove(best.Candidate);
             var (entry, mark) = (best.Candidate.Entry, best.Candidate.Mark);
             int length = mark.Tokens + best.Common;
@@ -41,7 +41,7 @@ internal sealed class PromptStarter<T>(
             T? sequence = null;
             try
             {
-                sequence = await reuse(entry.Sequence, length, cancellation).ConfigureAwait(false);
+                sequence = await reuse(entry.Sequence, length).ConfigureAwait(false);
             }
             finally
             {

@@ -24,19 +24,22 @@ internal sealed record PromptTail(int[] Ids, int[] TurnStarts, (int Messages, in
     }
 }
 
-/// <summary>Token ids of a text, and the range of UTF-16 units that each came from.</summary>
-internal sealed record EncodedText(int[] Ids, (int Start, int End)[] Ranges)
+/// <summary>Token ids of a text and the index of the UTF-16 unit at which each begins; tokens that share a character share its index.</summary>
+/// <param name="Ids">Token ids.</param>
+/// <param name="Starts">Where each begins, ascending.</param>
+/// <param name="Length">Length of the text.</param>
+internal sealed record EncodedText(int[] Ids, int[] Starts, int Length)
 {
-    /// <summary>The first token that begins at or behind an offset; exact where nothing of the token before it reaches over the offset.</summary>
+    /// <summary>The first token that begins at or behind an offset; exact where it begins right there.</summary>
     public (int Token, bool IsExact) FirstTokenFrom(int offset)
     {
         int low = 0, high = Ids.Length;
         while (low < high)
         {
             int middle = (low + high) / 2;
-            if (Ranges[middle].Start < offset) low = middle + 1;
+            if (Starts[middle] < offset) low = middle + 1;
             else high = middle;
         }
-        return (low, low == 0 ? offset == 0 : Ranges[low - 1].End == offset);
+        return (low, offset == (low < Ids.Length ? Starts[low] : Length));
     }
 }
