@@ -27,8 +27,8 @@ internal static class App
         ParseResult parsed = root.Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (parsed.Errors.Count > 0 && parsed.Action is System.CommandLine.Invocation.ParseErrorAction)
         {
-            string command = NameOf(parsed.CommandResult);
-            return Fail(terminal, Misuse, $"{parsed.Errors[0].Message.TrimEnd('.')}. See '{command} --help'.");
+            string problem = parsed.UnmatchedTokens is [var unknown, ..] ? $"'{unknown}' is not known here" : parsed.Errors[0].Message.TrimEnd('.');
+            return Fail(terminal, Misuse, $"{problem}. See '{NameOf(parsed.CommandResult)} --help'.");
         }
 
         var invocation = new InvocationConfiguration

@@ -1,7 +1,6 @@
 using LongCtx.Cli.Evaluation;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Cpu;
-using LongCtx.Engine.Kernels;
 using LongCtx.Engine.Models;
 using LongCtx.Engine.Templates;
 using LongCtx.Engine.Tokenization;
@@ -11,13 +10,16 @@ namespace LongCtx.Cli;
 /// <summary>An open decoder model, below the engine: for measurements that drive the runner themselves.</summary>
 internal sealed class DecoderFiles : IDisposable
 {
+    /// <summary>Enough for a key's digits at once, or for many conversations that decode together.</summary>
+    const int StepTokensMin = 256;
+
     readonly ModelSource _source;
     readonly Lazy<Tokenizer> _tokenizer;
 
     DecoderFiles(ModelSource source)
     {
         _source = source;
-        _tokenizer = new(source.LoadTokenizer);
+        _tokenizer = new(() => ModelTokenizer.Load(source));
     }
 
     public DecoderConfig Config => _source.Decoder!;
@@ -35,19 +37,10 @@ internal sealed class DecoderFiles : IDisposable
     }
 
     /// <summary>Weights and room for the KV blocks of <paramref name="sequences"/> sequences of <paramref name="tokens"/> tokens each.</summary>
-    public LoadedDecoder Load(int threads, AttentionPolicy policy, long tokens, int chunk, int sequences = 1)
+    public CpuModelRunner Load(int threads, AttentionPolicy policy, long tokens, int chunk, int sequences = 1)
     {
         long blocks = (long)KvDemand.Blocks(policy, tokens, chunk) * sequences;
-        var workers = new WorkerPool(threads);
-        try
-        {
-            return new(workers, CpuModelRunner.Load(_source, workers, blocks * BlockBytesMax, Math.Max(chunk, 64)));
-        }
-        catch
-        {
-            workers.Dispose();
-            throw;
-        }
+        return CpuModelRunner.Load(_source, threads, blocks * BlockBytesMax, Math.Max(chunk, StepTokensMin));
     }
 
     /// <summary>Memory is allocated block by block as it is used, so an upper estimate costs nothing: f16 keys and values, padded, and a bias per key.</summary>
@@ -59,25 +52,14 @@ internal sealed class DecoderFiles : IDisposable
     {
         const string mark = "zqmessageqz";
         if (_source.ChatTemplate is not { } template)
-            throw new LongCtxException(ErrorCode.InvalidRequest, $"model {_source.Name} has no chat template: use the raw form", "form");
+            throw new LongCtxException(ErrorCode.InvalidRequest, $"model {_source.Path} has no chat template: use the raw form", "form");
         string text = ChatTemplate.Parse(template).Render([new("user", mark)], addGenerationPrompt: true, TextOf(Tokenizer.BeginOfStream), TextOf(Tokenizer.EndOfStream));
         int at = text.IndexOf(mark, StringComparison.Ordinal);
-        if (at < 0) throw new LongCtxException(ErrorCode.InvalidRequest, $"the chat template of {_source.Name} does not show the user's message: use the raw form", "form");
+        if (at < 0) throw new LongCtxException(ErrorCode.InvalidRequest, $"the chat template of {_source.Path} does not show the user's message: use the raw form", "form");
         return (text[..at], text[(at + mark.Length)..]);
     }
 
     string TextOf(int? token) => token is { } id ? System.Text.Encoding.UTF8.GetString(Tokenizer.TokenBytes(id)) : "";
 
     public void Dispose() => _source.Dispose();
-}
-
-internal sealed class LoadedDecoder(WorkerPool workers, CpuModelRunner runner) : IDisposable
-{
-    public CpuModelRunner Runner { get; } = runner;
-
-    public void Dispose()
-    {
-        Runner.Dispose();
-        workers.Dispose();
-    }
 }

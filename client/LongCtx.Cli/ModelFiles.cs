@@ -12,7 +12,7 @@ internal static class ModelFiles
     public static Tokenizer OpenTokenizer(string model)
     {
         using ModelSource source = Open(model);
-        return source.LoadTokenizer();
+        return ModelTokenizer.Load(source);
     }
 
     public static Task<DecoderModel> LoadDecoderAsync(InferenceEngine engine, string model) =>

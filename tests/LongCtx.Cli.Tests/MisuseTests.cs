@@ -46,7 +46,7 @@ public sealed class MisuseTests
     [InlineData("generate --model pg19-7m --raw --prompt a --rule 4,1,1,256,16 --capacity 256", "fourth number")]
     [InlineData("generate --model pg19-7m --raw --prompt a --policy full --capacity 256", "capacity")]
     [InlineData("eval ppl --model pg19-7m --file BOOK --tokens 50 --rule 4,6,4,256,16", "divide")]
-    [InlineData("eval free --model pg19-7m --tokens 600 --policy full", "508")]
+    [InlineData("eval free --model pg19-7m --tokens 600 --policy full", "512")]
     // Files and models.
     [InlineData("generate --model nowhere.gguf --prompt a", "nowhere.gguf")]
     [InlineData("chat --model nowhere.gguf", "nowhere.gguf")]
@@ -60,7 +60,7 @@ public sealed class MisuseTests
     [InlineData("eval ppl --model pg19-7m --file /nowhere/book.txt", "no such file")]
     [InlineData("eval ppl --model pg19-7m --file /", "directory")]
     [InlineData("generate --model pg19-7m --prompt-file /nowhere/prompt.txt", "no such file")]
-    [InlineData("generate --model pg19-7m --raw --prompt=", "empty")]
+    [InlineData("generate --model pg19-7m --raw --prompt=", "--prompt")]
     // Passkeys.
     [InlineData("eval passkey --model pg19-7m --length 500 --depth 499 --count 1 --filler repeated", "at most")]
     [InlineData("eval passkey --model pg19-7m --length 500 --depth 10 --count 1 --filler book", "--file")]

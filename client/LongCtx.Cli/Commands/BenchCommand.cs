@@ -1,9 +1,9 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Diagnostics;
 using LongCtx.Cli.Bench;
 using LongCtx.Cli.Options;
 using LongCtx.Engine.Cache;
+using LongCtx.Engine.Cpu;
 
 namespace LongCtx.Cli.Commands;
 
@@ -61,8 +61,8 @@ internal static class BenchCommand
         (double loadMs, double firstTokenMs) = MeasureLoad(path, rule, threads, runs, cancellation);
         using var files = DecoderFiles.Open(path);
         int conversations = plan.Decode.Select(d => d.Conversations).DefaultIfEmpty(0).Max();
-        using LoadedDecoder decoder = files.Load(threads, rule, LongestOf(plan) + Workload.StepsMax, Workload.ChunkMax, 2 * Math.Max(1, conversations));
-        using var workload = new Workload(decoder.Runner, rule, runs, cancellation);
+        using CpuModelRunner runner = files.Load(threads, rule, LongestOf(plan) + Workload.StepsMax, Workload.ChunkMax, 2 * Math.Max(1, conversations));
+        using var workload = new Workload(runner, rule, runs, cancellation);
         long done = 0;
         var prefill = new List<PrefillFigure>();
         foreach (int tokens in plan.Prefill)
@@ -94,9 +94,9 @@ internal static class BenchCommand
             long start = Stopwatch.GetTimestamp();
             using var files = DecoderFiles.Open(path);
             _ = files.Tokenizer;
-            using LoadedDecoder decoder = files.Load(threads, rule, 1, Workload.ChunkMax);
+            using CpuModelRunner runner = files.Load(threads, rule, 1, Workload.ChunkMax);
             loads.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
-            using var workload = new Workload(decoder.Runner, rule, 1, cancellation);
+            using var workload = new Workload(runner, rule, 1, cancellation);
             workload.FirstToken();
             return Stopwatch.GetElapsedTime(start).TotalMilliseconds;
         });

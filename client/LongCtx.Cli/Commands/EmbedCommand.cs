@@ -22,7 +22,7 @@ internal static class EmbedCommand
             string content = result.GetValue(text) ?? TextFile.Read(result.GetValue(file)!);
             await using var engine = new InferenceEngine(new EngineOptions { Threads = result.GetValue(threads) });
             EncoderModel encoder = await ModelFiles.LoadEncoderAsync(engine, result.GetValue(model)!);
-            int[] ids = encoder.Encode(content, out bool truncated);
+            (int[] ids, bool truncated) = Encode(encoder, content);
             float[] vector = (await engine.EmbedAsync(encoder, [ids]))[0];
             if (truncated) terminal.Warn($"the text is longer than the {ids.Length} tokens the model takes: the rest was not embedded");
             if (result.GetValue(json)) terminal.WriteJson(new Report(encoder.Name, ids.Length, truncated, vector));
@@ -30,5 +30,13 @@ internal static class EmbedCommand
             return App.Success;
         });
         return command;
+    }
+
+    /// <summary>What the model takes of a text: the beginning, and the closing token.</summary>
+    static (int[] Ids, bool Truncated) Encode(EncoderModel encoder, string text)
+    {
+        int[] ids = encoder.Tokenizer.Encode(text, addSpecial: true);
+        int most = encoder.Config.MaximumLength;
+        return ids.Length <= most ? (ids, false) : ([.. ids[..(most - 1)], ids[^1]], true);
     }
 }

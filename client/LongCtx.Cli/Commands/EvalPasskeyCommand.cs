@@ -56,8 +56,8 @@ internal static class EvalPasskeyCommand
             var random = new Random((int)(start ^ (start >> 32)));
             PasskeyPrompt[] all = [.. Enumerable.Range(0, prompts).Select(_ => task.Create(tokens, result.GetValue(depth), random))];
 
-            using var device = opened.Load(result.GetValue(threads), rule, tokens + 64, Chunk, sequences: 2);
-            using var evaluation = new PasskeyEvaluation(device.Runner, rule, ids => opened.Tokenizer.Decode(ids, skipSpecial: true));
+            using var runner = opened.Load(result.GetValue(threads), rule, tokens + 64, Chunk, sequences: 2);
+            using var evaluation = new PasskeyEvaluation(runner, rule, ids => opened.Tokenizer.Decode(ids, skipSpecial: true));
             PasskeyReport report = await terminal.WithProgressAsync($"rule {rule}", (long)tokens * prompts, progress =>
             {
                 int found = 0;

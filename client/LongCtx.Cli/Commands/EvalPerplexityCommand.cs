@@ -33,9 +33,9 @@ internal static class EvalPerplexityCommand
             if (PolicyChoice.Caution(rule, opened.Config.TrainedLength, ids.Length) is { } caution) terminal.Warn($"rule {rule}: {caution}");
 
             int step = result.GetValue(chunk);
-            using var device = opened.Load(result.GetValue(threads), rule, ids.Length, step);
+            using var runner = opened.Load(result.GetValue(threads), rule, ids.Length, step);
             PerplexityReport report = await terminal.WithProgressAsync($"rule {rule}", ids.Length - 1,
-                progress => Perplexity.Measure(device.Runner, rule, ids, step, progress, cancellation));
+                progress => Perplexity.Measure(runner, rule, ids, step, progress, cancellation));
             if (result.GetValue(json)) terminal.WriteJson(report);
             else Print(terminal, rule, report);
             return App.Success;

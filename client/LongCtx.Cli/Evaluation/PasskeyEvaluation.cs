@@ -11,7 +11,7 @@ internal sealed record PasskeyReport(int Count, int Found, double MeanNll);
 /// <summary>Asks a model for passkeys: by greedy decoding, and by the likelihood of the right digits.</summary>
 internal sealed class PasskeyEvaluation(IModelRunner runner, AttentionPolicy policy, Func<int[], string> decode) : IDisposable
 {
-    /// <summary>Tokens that a greedy answer may take beyond the key's own, for instance a line end before it.</summary>
+    /// <summary>Tokens that a greedy answer may take beyond the key's own, to see that it ends there.</summary>
     const int AnswerSlack = 3;
     const int ChunkMax = 256;
 
@@ -36,7 +36,7 @@ internal sealed class PasskeyEvaluation(IModelRunner runner, AttentionPolicy pol
         return (IsKey(answer, prompt.Key), nll);
     }
 
-    /// <summary>The right answer is fed; white space before the digits is not counted.</summary>
+    /// <summary>The right answer is fed.</summary>
     double Score(KvSequence sequence, PasskeyPrompt prompt)
     {
         int[] fed = [prompt.Tokens[^1], .. prompt.Answer[..^1]];
@@ -44,9 +44,7 @@ internal sealed class PasskeyEvaluation(IModelRunner runner, AttentionPolicy pol
         int entry = _batch.AddScored(sequence, fed, prompt.Answer);
         runner.Step(_batch);
         double nll = 0;
-        ReadOnlySpan<float> logprobs = _batch.Logprobs(entry);
-        for (int i = 0; i < logprobs.Length; i++)
-            if (!string.IsNullOrWhiteSpace(decode([prompt.Answer[i]]))) nll -= logprobs[i];
+        foreach (float logprob in _batch.Logprobs(entry)) nll -= logprob;
         return nll;
     }
 

@@ -1,14 +1,15 @@
 namespace LongCtx.Cli.Evaluation;
 
 /// <summary>A prompt that hides a key, and where its parts lie (token offsets).</summary>
-/// <param name="Answer">Tokens of " 12345", as the prompt would be continued.</param>
+/// <param name="Answer">Tokens of the key, as the prompt would be continued.</param>
 /// <param name="KeyEnd">First token after the sentence with the key.</param>
 /// <param name="QuestionStart">First token of the question; minus <paramref name="KeyEnd"/> that is the depth.</param>
 internal sealed record PasskeyPrompt(int[] Tokens, string Key, int[] Answer, int KeyEnd, int QuestionStart);
 
 /// <summary>
 /// The passkey task of the long-context literature (Mohtashami and Jaggi 2023): five digits in a lot of irrelevant text, asked for at the end.
-/// Lengths are exact in tokens: the parts are tokenised apart and the filler is cut to size.
+/// Lengths are exact in tokens: the parts are tokenised apart and the filler is cut to size. Where the blank before a number is a token
+/// of its own, the question ends with it: what is asked for is the number, not whether an article would come first.
 /// </summary>
 /// <remarks><code>
 ///   opening | instruction | filler, the rest | key | filler, depth tokens | question
@@ -25,6 +26,7 @@ internal sealed class PasskeyTask
     readonly int[] _head;
     readonly int[] _question;
     readonly int[] _newline;
+    readonly int[] _blank;
     readonly int[]? _book;
     readonly int[] _line;
 
@@ -38,6 +40,7 @@ internal sealed class PasskeyTask
         _head = encode(opening + Instruction);
         _question = encode("\nWhat is the pass key?" + (closing.Length == 0 ? " " : closing) + "The pass key is");
         _newline = encode("\n");
+        _blank = encode(" ");
         _line = encode(Repeated);
         _book = book is null ? null : encode(book);
     }
@@ -48,7 +51,9 @@ internal sealed class PasskeyTask
     {
         string key = random.Next(10_000, 100_000).ToString(System.Globalization.CultureInfo.InvariantCulture);
         int[] sentence = _encode($"\nThe pass key is {key}. Remember it. {key} is the pass key.");
-        int before = length - depth - _head.Length - sentence.Length - _question.Length;
+        int[] answer = _encode(" " + key), question = _question;
+        if (answer.AsSpan().StartsWith(_blank)) (answer, question) = (answer[_blank.Length..], [.. question, .. _blank]);
+        int before = length - depth - _head.Length - sentence.Length - question.Length;
         if (before < 0)
         {
             throw new LongCtxException(ErrorCode.InvalidRequest,
@@ -73,9 +78,9 @@ internal sealed class PasskeyTask
             AddParagraph(tokens, page[before..]);
         }
 
-        tokens.AddRange(_question);
-        int keyEnd = length - _question.Length - depth;
-        return new([.. tokens], key, _encode(" " + key), keyEnd, length - _question.Length);
+        tokens.AddRange(question);
+        int questionStart = length - question.Length;
+        return new([.. tokens], key, answer, questionStart - depth, questionStart);
     }
 
     ReadOnlySpan<int> Page(int size, Random random)

@@ -71,6 +71,14 @@ public sealed class GenerateCommandTests
     }
 
     [Fact]
+    public async Task Generate_EmptyPrompt_IsRefused()
+    {
+        (int exit, _, string error) = await Cli.RunAsync("", "generate", "--model", "pg19-7m", "--raw", "--prompt", "");
+        Assert.Equal(2, exit);
+        Assert.Contains("the prompt is empty", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Generate_PromptBeyondTheBoundUnderFull_IsRefusedWithTheBound()
     {
         (int exit, string output, string error) = await Cli.RunAsync("", "generate", "--model", "pg19-7m", "--raw", "--prompt-file", Cli.Book, "--policy", "full");

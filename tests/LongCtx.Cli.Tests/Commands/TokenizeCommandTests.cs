@@ -11,7 +11,7 @@ public sealed class TokenizeCommandTests
     {
         foreach (JsonElement text in Cli.Golden(golden).EnumerateArray())
         {
-            JsonElement result = await Cli.JsonAsync("tokenize", "--model", model, "--text=" + text.GetProperty("text").GetString());
+            JsonElement result = await Cli.JsonAsync("tokenize", "--model", model, "--text", text.GetProperty("text").GetString()!);
             Assert.Equal(["ids"], result.Names());
             Assert.Equal(text.GetProperty("ids").Ints(), result.GetProperty("ids").Ints());
         }

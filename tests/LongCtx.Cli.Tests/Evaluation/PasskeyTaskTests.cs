@@ -27,10 +27,23 @@ public sealed class PasskeyTaskTests
             Assert.Equal(length, prompt.Tokens.Length);
             Assert.Equal(depth, prompt.QuestionStart - prompt.KeyEnd);
             Assert.EndsWith($"\nThe pass key is {prompt.Key}. Remember it. {prompt.Key} is the pass key.", Decode(prompt.Tokens.AsSpan(0, prompt.KeyEnd)), StringComparison.Ordinal);
-            Assert.Equal("\nWhat is the pass key? The pass key is", Decode(prompt.Tokens.AsSpan(prompt.QuestionStart)));
+            Assert.Equal("\nWhat is the pass key? The pass key is ", Decode(prompt.Tokens.AsSpan(prompt.QuestionStart)));
             Assert.StartsWith("There is an important info hidden", Decode(prompt.Tokens), StringComparison.Ordinal);
-            Assert.Equal(" " + prompt.Key, Decode(prompt.Answer));
+            Assert.Equal(prompt.Key, Decode(prompt.Answer));
         }
+    }
+
+    [Fact]
+    public void Create_BlankThatMergesWithTheNumber_StaysInTheAnswer()
+    {
+        int[] Merging(string text) => [.. text.Replace(" 1", "\u0001", StringComparison.Ordinal).Select(c => (int)c)];
+        var random = new Random(1);
+        PasskeyPrompt prompt;
+        do prompt = new PasskeyTask(Merging, book: null).Create(700, 50, random);
+        while (prompt.Key[0] != '1');
+        Assert.Equal('\u0001', prompt.Answer[0]);
+        Assert.Equal('s', prompt.Tokens[^1]);
+        Assert.Equal(700, prompt.Tokens.Length);
     }
 
     [Fact]
