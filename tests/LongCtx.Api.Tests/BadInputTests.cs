@@ -8,7 +8,7 @@ namespace LongCtx.Api.Tests;
 public sealed class BadInputTests : IAsyncLifetime
 {
     const string Chat = "/v1/chat/completions";
-    const string Hello = """"messages":[{"role":"user","content":"hello"}]"""";
+    const string Hello = "\"messages\":[{\"role\":\"user\",\"content\":\"hello\"}]";
 
     readonly ScriptedHost host = new();
     ApiServer server = null!;
@@ -184,8 +184,7 @@ public sealed class BadInputTests : IAsyncLifetime
             HttpRequestMessage request = new(HttpMethod.Post, Chat)
             {
                 Content = new StringContent($"{{\"user\":\"{new string('x', padding)}\",{Hello}}}", Encoding.UTF8, "application/json"),
-                // The answer may come before the body is sent: a client that asks first never sends it.
-                Headers = { TransferEncodingChunked = chunked, ExpectContinue = true },
+                Headers = { TransferEncodingChunked = chunked },
             };
             using HttpResponseMessage response = await small.Http.SendAsync(request, TestContext.Current.CancellationToken);
             if (status == 200) Assert.Equal(HttpStatusCode.OK, response.StatusCode);
