@@ -32,10 +32,34 @@ public sealed record SamplingOptions
     /// <summary>How many of the newest tokens the penalties look at; 0..1024.</summary>
     public int PenaltyWindow { get; init; } = PenaltyWindowMax;
 
-    /// <summary>Added to the logit of a token id.</summary>
+    /// <summary>Added to the logit of a token id; -100..100.</summary>
     public IReadOnlyDictionary<int, float>? LogitBias { get; init; }
 
     public ulong Seed { get; init; }
 
     public const int PenaltyWindowMax = 1024;
+
+    /// <summary>Refuses a value out of its range. Token ids of the bias are checked where the vocabulary is known.</summary>
+    public void Validate()
+    {
+        Require(Temperature is >= 0 and <= 2, "temperature", "from 0 to 2", Temperature);
+        Require(TopK >= 0, "top_k", "0 (all tokens) or more", TopK);
+        Require(TopP is > 0 and <= 1, "top_p", "more than 0 and at most 1", TopP);
+        Require(MinP is >= 0 and <= 1, "min_p", "from 0 to 1", MinP);
+        Require(RepetitionPenalty is > 0 and <= 10, "repetition_penalty", "more than 0 and at most 10", RepetitionPenalty);
+        Require(PresencePenalty is >= -2 and <= 2, "presence_penalty", "from -2 to 2", PresencePenalty);
+        Require(FrequencyPenalty is >= -2 and <= 2, "frequency_penalty", "from -2 to 2", FrequencyPenalty);
+        Require(PenaltyWindow is >= 0 and <= PenaltyWindowMax, "penalty_window", $"from 0 to {PenaltyWindowMax}", PenaltyWindow);
+        foreach ((int token, float bias) in LogitBias ?? new Dictionary<int, float>())
+        {
+            Require(token >= 0, "logit_bias", "a token id of 0 or more for each key", token);
+            Require(bias is >= -100 and <= 100, "logit_bias", "from -100 to 100 for each token", bias);
+        }
+    }
+
+    // NaN fails every range above.
+    static void Require<T>(bool valid, string parameter, string range, T value)
+    {
+        if (!valid) throw new LongCtxException(ErrorCode.InvalidRequest, $"{parameter} must be {range}, not {value}.", parameter);
+    }
 }
