@@ -52,6 +52,11 @@ internal sealed class LetterPool
     {
         lease.Sequence.Ids.AddRange(lease.Fed);
         lease.PromptFed();
+        End(lease, reply, uncovered);
+    }
+
+    public static void End(PromptLease<Sequence> lease, string reply, int uncovered = 0)
+    {
         int[] generated = LetterFormat.Generated(reply[..^uncovered]);
         lease.Sequence.Ids.AddRange(generated);
         Assert.True(lease.Finish(lease.Sequence.Ids.Count, generated, reply, reply[^uncovered..]));

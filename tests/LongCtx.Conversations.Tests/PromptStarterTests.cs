@@ -177,6 +177,30 @@ public class PromptStarterTests
         Assert.Equal((true, false, 2), (a.Sequence.IsHeld, b.Sequence.IsHeld, pool.Cache.Count));
     }
 
+    [Fact]
+    public async Task Cache_SequenceInUse_IsNotDroppedUntilItsRequestsHaveLeft()
+    {
+        var pool = new LetterPool(entriesMax: 1);
+        var a = await pool.StartAsync(Format, [User("aaaa")]);
+        a.Sequence.Ids.AddRange(a.Fed);
+        a.PromptFed();
+        await pool.RunAsync(Format, [User("aaaa")], "forked from a");
+        await pool.RunAsync(Format, [User("bbbb")], "1");
+        Assert.True(a.Sequence.IsHeld);
+        LetterPool.End(a, "1");
+        await pool.RunAsync(Format, [User("cccc")], "1");
+        Assert.Equal((false, 1), (a.Sequence.IsHeld, pool.Cache.Count));
+    }
+
+    [Fact]
+    public void Chain_SameTextInAnotherRoleOrCut_IsAnotherChat()
+    {
+        UInt128[] keys = [.. new ChatMessage[] { new("user", "ab"), new("tool", "ab"), new("use", "rab"), new("user", "a") }.Select(m => new MessageChain([m])[1]),
+            new MessageChain([User("a"), User("b")])[2], new MessageChain([User("b"), User("a")])[2]];
+        Assert.Equal(keys.Length, keys.Distinct().Count());
+        Assert.Equal(new MessageChain([User("x"), User("y")])[1], new MessageChain([User("x")])[1]);
+    }
+
     [Theory]
     [InlineData(false, null)]
     [InlineData(true, null)]

@@ -28,10 +28,10 @@ public sealed class BlockTable(BlockPool pool)
     {
         if (end <= firstWritten) return 0;
         long lastBlock = (end - 1) / BlockPool.BlockSize, firstBlock = firstWritten / BlockPool.BlockSize;
-        int missing = (int)(lastBlock + 1 - Math.Max(_ids.Count == 0 ? firstBlock : End, firstBlock));
+        int missing = (int)Math.Max(0, lastBlock + 1 - Math.Max(_ids.Count == 0 ? firstBlock : End, firstBlock));
         for (long b = firstBlock; b <= lastBlock && Holds(b); b++)
             if (pool.IsShared(this[b])) missing++;
-        return Math.Max(0, missing);
+        return missing;
     }
 
     /// <summary>

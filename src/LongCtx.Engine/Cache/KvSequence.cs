@@ -11,12 +11,13 @@ namespace LongCtx.Engine.Cache;
 ///   SinksNear [0, S)  rotated by j          Near [.., Count)       rotated by j
 ///   SinksFar  [0, S)  rotated by floor(j/G) Far  [.., Count - W)   rotated by floor(j/G)
 /// </code>
-/// A step is <see cref="TryReserve"/> → the runner writes [Count, Count + n) and the far copies of [FarCount, FarCount after) →
+/// A step is <see cref="TryReserve"/> → the runner writes [Count, Count + n) and the far copies of [CrossingStart, FarCount after) →
 /// <see cref="Commit"/>. Nothing is released before the commit, so the last tokens of a step can be left uncommitted.
 /// </remarks>
 public sealed class KvSequence : IDisposable
 {
     readonly BlockPool _pool;
+    long _farFrom; // far keys before this may be missing: they were evicted before they could cross
 
     public KvSequence(BlockPool pool, AttentionPolicy policy)
         : this(pool, policy, new(), new(pool), new(pool), new(pool), new(pool))
@@ -58,12 +59,18 @@ public sealed class KvSequence : IDisposable
     /// <summary>How many keys are far for every query at or after <paramref name="count"/> - 1.</summary>
     public long FarCountAt(long count) => Policy.Group == 1 ? 0 : Math.Max(0, count - Policy.Neighbours);
 
+    /// <summary>
+    /// The first key that crosses the neighbour boundary in the next step. In a chat the window may end at a turn inside the neighbour
+    /// window; what lies before it is gone and never crosses.
+    /// </summary>
+    public long CrossingStart => FarCount < Policy.Sinks ? FarCount : Math.Max(FarCount, Policy.FirstVisible(Count, Turns));
+
     /// <summary>Blocks that the next <paramref name="tokens"/> tokens need from the pool.</summary>
     public int BlocksNeeded(int tokens)
     {
         long end = Count + tokens, sinks = Policy.Sinks, farEnd = FarCountAt(end);
         return SinksNear.Missing(Count, Math.Min(end, sinks)) + Near.Missing(Math.Max(Count, sinks), end)
-            + SinksFar.Missing(FarCount, Math.Min(farEnd, sinks)) + Far.Missing(Math.Max(FarCount, sinks), farEnd);
+            + SinksFar.Missing(CrossingStart, Math.Min(farEnd, sinks)) + Far.Missing(Math.Max(CrossingStart, sinks), farEnd);
     }
 
     /// <summary>
@@ -76,8 +83,9 @@ public sealed class KvSequence : IDisposable
         long end = Count + tokens, sinks = Policy.Sinks, farEnd = FarCountAt(end);
         SinksNear.Extend(Count, Math.Min(end, sinks), copies);
         Near.Extend(Math.Max(Count, sinks), end, copies);
-        SinksFar.Extend(FarCount, Math.Min(farEnd, sinks), copies);
-        Far.Extend(Math.Max(FarCount, sinks), farEnd, copies);
+        SinksFar.Extend(CrossingStart, Math.Min(farEnd, sinks), copies);
+        Far.Extend(Math.Max(CrossingStart, sinks), farEnd, copies);
+        if (CrossingStart > FarCount) _farFrom = CrossingStart;
         return true;
     }
 
@@ -90,16 +98,17 @@ public sealed class KvSequence : IDisposable
 
     void ReleaseUnused()
     {
-        Near.ReleaseFrom(Math.Max(Count, Policy.Sinks));
-        Far.ReleaseFrom(FarCount);
+        SinksNear.ReleaseFrom(Math.Min(Count, Policy.Sinks)); // what was reserved and not accepted
+        SinksFar.ReleaseFrom(Math.Min(FarCount, Policy.Sinks));
+        Near.ReleaseFrom(Count <= Policy.Sinks ? 0 : Count);
+        Far.ReleaseFrom(FarCount <= Policy.Sinks ? 0 : FarCount);
         long firstVisible = Policy.FirstVisible(Count, Turns); // of the next query
         Near.ReleaseBefore(firstVisible);
         Far.ReleaseBefore(firstVisible);
         Turns.ForgetBefore(firstVisible);
         if (Policy.Group == 1) return;
-        long firstNear = Count - Policy.Neighbours + 1;
-        Near.ReleaseBefore(Math.Max(0, firstNear));
-        if (firstNear >= Policy.Sinks) SinksNear.ReleaseBefore(Policy.Sinks + BlockPool.BlockSize - 1);
+        Near.ReleaseBefore(FarCount); // the key at FarCount crosses in the next step, so it is still read
+        if (FarCount >= Policy.Sinks) SinksNear.ReleaseBefore(Policy.Sinks + BlockPool.BlockSize - 1);
     }
 
     /// <summary>Whether every key is still held that queries from index <paramref name="length"/> on would see.</summary>
@@ -109,11 +118,10 @@ public sealed class KvSequence : IDisposable
         if (length == Count || length == 0) return true;
         long sinks = Policy.Sinks, farEnd = FarCountAt(length);
         long firstVisible = Math.Max(sinks, Policy.FirstVisible(length, Turns));
-        long firstNear = Policy.Group == 1 ? 0 : length - Policy.Neighbours + 1;
-        return Covers(SinksNear, Math.Max(0, firstNear), Math.Min(sinks, length))
-            && Covers(Near, Math.Max(firstVisible, firstNear), length)
+        return Covers(SinksNear, farEnd, Math.Min(sinks, length))
+            && Covers(Near, Math.Max(firstVisible, farEnd), length)
             && Covers(SinksFar, 0, Math.Min(sinks, farEnd))
-            && Covers(Far, firstVisible, farEnd);
+            && Covers(Far, firstVisible, farEnd) && (firstVisible >= _farFrom || firstVisible >= farEnd);
     }
 
     static bool Covers(BlockTable table, long from, long end) =>
@@ -125,16 +133,12 @@ public sealed class KvSequence : IDisposable
         Debug.Assert(CanTruncate(length), "ask CanTruncate first");
         Count = length;
         Turns.Truncate(length);
-        SinksNear.ReleaseFrom(Math.Min(length, Policy.Sinks));
-        SinksFar.ReleaseFrom(Math.Min(FarCount, Policy.Sinks));
-        if (length <= Policy.Sinks) Near.ReleaseFrom(0);
-        if (FarCount <= Policy.Sinks) Far.ReleaseFrom(0);
         ReleaseUnused();
     }
 
     /// <summary>A second sequence with the same tokens; all blocks are shared until one of the two writes into them.</summary>
     public KvSequence Fork() =>
-        new(_pool, Policy, Turns.Copy(), SinksNear.Share(), SinksFar.Share(), Near.Share(), Far.Share()) { Count = Count };
+        new(_pool, Policy, Turns.Copy(), SinksNear.Share(), SinksFar.Share(), Near.Share(), Far.Share()) { Count = Count, _farFrom = _farFrom };
 
     public void Dispose()
     {

@@ -49,9 +49,10 @@ internal sealed class GgufFields(GgufMetadata metadata, string architecture) : C
     {
         if (!metadata.Entries.TryGetValue(Full(key), out GgufMetadata.Entry entry) || entry.Value is not Array { Length: > 0 } values)
             return metadata.Integer(Full(key));
-        if (!GgufMetadata.TryInteger(values.GetValue(0)!, out long first)) return metadata.Integer(Full(key));
+        object one = values.GetValue(0)!;
+        if (values.Length > ConfigLimits.LayerCountMax || !GgufMetadata.TryInteger(one, out long first)) return metadata.Integer(Full(key));
         foreach (object value in values)
-            if (!value.Equals(values.GetValue(0))) throw Fail(key, $"'{Full(key)}' differs from layer to layer, which is not supported");
+            if (!value.Equals(one)) throw Fail(key, $"'{Full(key)}' differs from layer to layer, which is not supported");
         return first;
     }
 

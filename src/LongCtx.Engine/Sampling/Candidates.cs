@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 
@@ -13,12 +14,12 @@ sealed class Candidates(int vocabulary)
     const int Lanes = 16;
     const int Block = 16 * Lanes;     // tokens whose weights Draw sums before it looks inside
     const int SortedMax = 128;
-    const float DistanceMax = 104;    // exp(-104) is 0 as a float: whatever lies farther from the maximum is never drawn
 
     // Both padded to whole blocks with tokens that are dropped from the start.
     readonly float[] _distances = new float[(vocabulary + Block - 1) / Block * Block]; // (max logit - logit) / temperature; infinite: dropped
     readonly float[] _weights = new float[(vocabulary + Block - 1) / Block * Block];   // exp(-distance): 1 for the most likely token
     readonly double[] _sums = new double[(vocabulary + Block - 1) / Block];
+    float _farthest;                  // largest distance of a token that has any weight; exp(-104) is 0 as a float, so never more
     readonly ulong[] _edge = new ulong[vocabulary]; // distance bits << 32 | id: sorts by logit falling, id rising
 
     public void Load(ReadOnlySpan<float> logits, float max, float temperature)
@@ -26,12 +27,16 @@ sealed class Candidates(int vocabulary)
         logits.CopyTo(_distances);
         _distances.AsSpan(logits.Length).Fill(float.NegativeInfinity);
         Vector512<float> top = Vector512.Create(max), divisor = Vector512.Create(temperature);
+        Vector512<float> farthest = default;
         Span<Vector512<float>> distances = Vectors(_distances), weights = Vectors(_weights);
         for (int i = 0; i < distances.Length; i++)
         {
             distances[i] = (top - distances[i]) / divisor;
             weights[i] = Vector512.Exp(-distances[i]);
+            farthest = Vector512.Max(farthest, distances[i] & Vector512.GreaterThan(weights[i], Vector512<float>.Zero));
         }
+        _farthest = 0;
+        for (int lane = 0; lane < Lanes; lane++) _farthest = Math.Max(_farthest, farthest[lane]);
     }
 
     /// <summary>Top-k: keeps the <paramref name="count"/> most likely tokens.</summary>
@@ -41,7 +46,7 @@ sealed class Candidates(int vocabulary)
     }
 
     /// <summary>Top-p: keeps the fewest most likely tokens that have this share of the probability of all that are left.</summary>
-    public void KeepMass(double share) => Keep(share * Within(DistanceMax).Mass, byMass: true);
+    public void KeepMass(double share) => Keep(share * Within(_farthest).Mass, byMass: true);
 
     /// <summary>Min-p: keeps tokens at least this likely, relative to the most likely one.</summary>
     public void KeepWeight(float min)
@@ -94,7 +99,7 @@ sealed class Candidates(int vocabulary)
     void Keep(double goal, bool byMass)
     {
         // Invariant: what lies within `near` measures less than the goal, what lies within `far` reaches it.
-        float near = -float.Epsilon, far = DistanceMax;
+        float near = -float.Epsilon, far = _farthest;
         (int Count, double Mass) inside = default, outside = Within(far);
         if ((byMass ? outside.Mass : outside.Count) < goal) return;
         while (outside.Count - inside.Count > SortedMax)
@@ -116,6 +121,7 @@ sealed class Candidates(int vocabulary)
     }
 
     // How many tokens lie within this distance of the maximum, and what they weigh. Sums are in double and in an order that is fixed.
+    [MethodImpl(MethodImplOptions.NoInlining)] // inlined into the bisection it spills its vectors: half the speed
     (int Count, double Mass) Within(float distance)
     {
         Vector512<float> limit = Vector512.Create(distance);

@@ -27,6 +27,13 @@ internal sealed class GgufWriter
         return this;
     }
 
+    /// <summary>Sets a key that may be there already.</summary>
+    public GgufWriter Replace(string key, object value)
+    {
+        metadata.RemoveAll(entry => entry.Key == key);
+        return Add(key, value);
+    }
+
     /// <summary>An entry whose type and value are written by hand.</summary>
     public GgufWriter AddRaw(string key, Action<BinaryWriter> typeAndValue)
     {

@@ -1,0 +1,403 @@
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Runtime;
+using LongCtx.Engine.Sampling;
+
+namespace LongCtx.Engine.Scheduling;
+
+/// <summary>
+/// Continuous batching for one model: two queues, <c>waiting</c> and <c>running</c>. Every step takes one token of each decoding sequence
+/// and prompt chunks up to the step's size. Lives on the engine thread.
+/// </summary>
+internal sealed class ModelScheduler(InferenceEngine engine, DecoderModel model) : IDisposable
+{
+    readonly IModelRunner _runner = model.Runner;
+    readonly Queue<Generation> _waiting = new();
+    readonly List<Generation> _running = [];
+    readonly List<Sequence> _idle = []; // released sequences that are still cached, least recently used first
+    readonly List<(Generation Generation, int Entry)> _scheduled = [];
+    readonly StepBatch _batch = new();
+    readonly int[] _one = new int[1];
+    int _runningCount, _blocksUsed;
+
+    public DecoderModel Model { get; } = model;
+
+    public int RunningCount => Volatile.Read(ref _runningCount);
+
+    public int BlocksUsed => Volatile.Read(ref _blocksUsed);
+
+    public int BlocksTotal => _runner.Pool.BlockCount;
+
+    public void Enqueue(Generation generation)
+    {
+        Sequence sequence = generation.Sequence;
+        int tokens = generation.Request.Tokens.Length;
+        if (sequence.User is not null || sequence.IsDropped)
+        {
+            engine.LeftQueue();
+            generation.Fail(new LongCtxException(ErrorCode.InvalidRequest, sequence.IsDropped ? "the sequence is no longer in the cache: create a new one" : "the sequence is already generating"));
+            return;
+        }
+
+        if (tokens == 0 && sequence.Pending < 0)
+        {
+            engine.LeftQueue();
+            generation.Fail(new LongCtxException(ErrorCode.InvalidRequest, "there is nothing to continue: the prompt is empty", "messages"));
+            return;
+        }
+
+        if (BlocksMax(generation) > BlocksTotal)
+        {
+            engine.LeftQueue();
+            long need = BlocksMax(generation), have = BlocksTotal;
+            generation.Fail(new LongCtxException(ErrorCode.InvalidRequest, $"this request can come to need {need} KV blocks and the server has {have}: lower max_tokens or the capacity, or give the server more KV memory", "max_tokens"));
+            return;
+        }
+
+        sequence.User = generation;
+        Pin(sequence);
+        _waiting.Enqueue(generation);
+    }
+
+    /// <summary>One step; false when there is nothing to do now.</summary>
+    public bool Step()
+    {
+        DropCancelledWaiting();
+        Admit();
+        Schedule();
+        if (_scheduled.Count == 0) return false;
+        try
+        {
+            _runner.Step(_batch);
+        }
+        catch (Exception e)
+        {
+            FailScheduled(e);
+            return true;
+        }
+
+        foreach ((Generation generation, int entry) in _scheduled) Advance(generation, entry);
+        Volatile.Write(ref _blocksUsed, BlocksTotal - _runner.Pool.FreeCount);
+        return true;
+    }
+
+    void DropCancelledWaiting()
+    {
+        for (int i = _waiting.Count; i > 0; i--)
+        {
+            Generation g = _waiting.Dequeue();
+            if (!g.IsCancelled)
+            {
+                _waiting.Enqueue(g);
+                continue;
+            }
+
+            engine.LeftQueue();
+            g.AdmittedAt = g.FirstTokenAt = engine.Now();
+            Finish(g, FinishReason.Cancelled);
+        }
+    }
+
+    void Admit()
+    {
+        while (_waiting.Count > 0 && _running.Count < engine.Options.RunningMax && MakeRoom(_waiting.Peek()))
+        {
+            Generation g = _waiting.Dequeue();
+            engine.LeftQueue();
+            _running.Add(g);
+            Volatile.Write(ref _runningCount, _running.Count);
+            g.AdmittedAt = engine.Now();
+            g.EvictedBefore = g.Sequence.Window.Evicted;
+            foreach (int offset in g.Request.TurnStarts) g.Sequence.Cache.Turns.Add(g.Sequence.Count + offset);
+        }
+
+        if (_running.Count > 0 || !_waiting.TryPeek(out Generation? stuck)) return;
+        // Nothing runs and nothing idle is left: what waits holds the blocks itself. The oldest gives way, or none would ever go on.
+        _waiting.Dequeue();
+        engine.LeftQueue();
+        stuck.Sequence.User = null;
+        stuck.Fail(new LongCtxException(ErrorCode.QueueFull, "the KV memory is taken by other requests: try again later") { RetryAfter = TimeSpan.FromSeconds(2) });
+    }
+
+    /// <summary>Gives up idle sequences until the newcomer fits beside what the running ones may still come to need.</summary>
+    bool MakeRoom(Generation newcomer)
+    {
+        int promised = BlocksMax(newcomer) - newcomer.Sequence.Cache.BlocksHeld;
+        foreach (Generation g in _running) promised += Math.Max(0, BlocksMax(g) - g.Sequence.Cache.BlocksHeld);
+        // A fork still shares blocks that it may have to copy; copies are at most the blocks that it holds, which BlocksMax counts already.
+        foreach (Generation g in _running.Append(newcomer)) promised += SharedBlocks(g.Sequence.Cache);
+        while (_runner.Pool.FreeCount < promised && _idle.Count > 0) Free(_idle[0]);
+        return _runner.Pool.FreeCount >= promised;
+    }
+
+    /// <summary>Only the last block of each table is ever written again.</summary>
+    static int SharedBlocks(KvSequence cache) =>
+        Math.Min(1, cache.Near.Count) + Math.Min(1, cache.Far.Count) + Math.Min(1, cache.SinksNear.Count) + Math.Min(1, cache.SinksFar.Count);
+
+    int BlocksMax(Generation g)
+    {
+        long length = g.Sequence.Count + (g.Request.Tokens.Length - g.Fed) + (long)Math.Max(0, g.Request.MaxTokens - g.SampledCount);
+        if (g.Sequence.Policy.LengthMax(Model.TrainedLength) is { } max) length = Math.Min(length, max);
+        return Admission.BlocksMax(g.Sequence.Policy, length, engine.Options.PrefillChunk);
+    }
+
+    void Schedule()
+    {
+        _batch.Clear();
+        _scheduled.Clear();
+        for (int i = _running.Count - 1; i >= 0; i--)
+            if (_running[i].IsCancelled) Finish(_running[i], FinishReason.Cancelled);
+
+        int room = _runner.StepTokensMax;
+        foreach (Generation g in _running) // decoding first: nobody waits for another's prompt longer than one step
+        {
+            if (g.IsPrefilling || room == 0 || !HasRoom(g)) continue;
+            _one[0] = g.Sequence.Pending;
+            _scheduled.Add((g, _batch.Add(g.Sequence.Cache, _one, LogitsKind.Last)));
+            room--;
+        }
+
+        foreach (Generation g in _running)
+        {
+            if (!g.IsPrefilling || room == 0) continue;
+            AddPromptChunk(g, ref room);
+        }
+    }
+
+    void AddPromptChunk(Generation g, ref int room)
+    {
+        int pending = g.Sequence.Pending >= 0 ? 1 : 0;
+        int count = Math.Min(Math.Min(engine.Options.PrefillChunk, room) - pending, g.Request.Tokens.Length - g.Fed);
+        if (count < 1) return;
+        ReadOnlySpan<int> chunk = g.Request.Tokens.Span.Slice(g.Fed, count);
+        bool last = g.Fed + count == g.Request.Tokens.Length;
+        if (pending == 1)
+        {
+            int[] joined = [g.Sequence.Pending, .. chunk]; // once per turn
+            chunk = joined;
+        }
+
+        _scheduled.Add((g, _batch.Add(g.Sequence.Cache, chunk, last ? LogitsKind.Last : LogitsKind.None)));
+        room -= chunk.Length;
+    }
+
+    bool HasRoom(Generation g)
+    {
+        if (g.HasRoom)
+        {
+            g.AwaitsReader = false;
+            return true;
+        }
+
+        if (!g.AwaitsReader)
+        {
+            g.AwaitsReader = true;
+            g.WhenRoom(engine.Wake);
+        }
+        else if (g.Tokens.Count < g.UnreadMax)
+        {
+            g.AwaitsReader = false;
+        }
+
+        return false;
+    }
+
+    void Advance(Generation g, int entry)
+    {
+        Sequence s = g.Sequence;
+        StepBatch.Entry e = _batch.Entries[entry];
+        int promptTokens = e.RowCount - (s.Pending >= 0 ? 1 : 0);
+        if (g.IsPrefilling)
+        {
+            foreach (int token in g.Request.Tokens.Span.Slice(g.Fed, promptTokens)) s.Recent.Add(token);
+            g.Fed += promptTokens;
+        }
+
+        s.Pending = -1;
+        s.UpdateState();
+        if (e.Kind == LogitsKind.None) return;
+        try
+        {
+            Sample(g, _batch.Logits(entry));
+        }
+        catch (LongCtxException failure)
+        {
+            Remove(g);
+            Free(s);
+            g.Fail(failure);
+        }
+    }
+
+    void Sample(Generation g, Span<float> logits)
+    {
+        Sequence s = g.Sequence;
+        int token = g.Sampler.Sample(logits, s.Recent, s.Cache.Count);
+        TokenInfo? info = g.Request.TopLogprobs is { } top ? Describe(logits, token, top) : null;
+        g.SampledCount++;
+        if (g.FirstTokenAt == 0) g.FirstTokenAt = engine.Now();
+        bool isStop = g.Request.StopTokens.Contains(token);
+        bool stopText = false;
+        string text = "";
+        if (!isStop)
+        {
+            s.Pending = token;
+            s.Recent.Add(token);
+            s.UpdateState();
+            g.Ids.Add(token);
+            string added = g.Decoder.Append(token);
+            g.TextEnds.Add((g.TextEnds.Count == 0 ? 0 : g.TextEnds[^1]) + added.Length);
+            text = g.Stops.Push(added);
+            stopText = g.Stops.Matched is not null;
+        }
+
+        bool isFull = g.SampledCount == g.Request.MaxTokens
+            || (s.Policy.LengthMax(Model.TrainedLength) is { } max && s.Count >= max);
+        bool ends = isStop || stopText || isFull;
+        if (ends && !stopText) text += FlushText(g);
+        g.Text.Append(text);
+        g.Emit(new(token, text, info, s.Window));
+        if (ends) Finish(g, isStop || stopText ? FinishReason.Stop : FinishReason.Length);
+    }
+
+    /// <summary>Log-probabilities are the model's own: before penalties, bias and temperature.</summary>
+    TokenInfo Describe(ReadOnlySpan<float> logits, int token, int top)
+    {
+        Span<int> ids = stackalloc int[top];
+        Span<float> logprobs = stackalloc float[top];
+        float own = Logprobs.Compute(logits, token, ids, logprobs);
+        var alternatives = new TokenAlternative[top];
+        for (int i = 0; i < top; i++) alternatives[i] = new(ids[i], Model.Tokenizer.TokenBytes(ids[i]).ToArray(), logprobs[i]);
+        return new(token, Model.Tokenizer.TokenBytes(token).ToArray(), own, alternatives);
+    }
+
+    static string FlushText(Generation g) => g.Stops.Push(g.Decoder.Flush()) + g.Stops.Flush();
+
+    void Finish(Generation g, FinishReason reason)
+    {
+        Sequence s = g.Sequence;
+        if (reason == FinishReason.Cancelled) g.Text.Append(FlushText(g));
+        string text = g.Text.ToString();
+        string beyond = CutToText(g, text.Length, text);
+        long now = engine.Now();
+        long first = g.FirstTokenAt == 0 ? now : g.FirstTokenAt;
+        Remove(g);
+        g.Finish(new(
+            reason, text, g.Fed, g.SampledCount, (int)(s.Window.Evicted - g.EvictedBefore), s.Window,
+            engine.Seconds(g.AdmittedAt, first), engine.Seconds(first, now), [.. g.Ids], beyond));
+    }
+
+    /// <summary>
+    /// Takes the tokens off the sequence that lie, in whole or in part, behind the end of the reply's text: a stop text was cut there.
+    /// Returns the text that the remaining tokens do not cover.
+    /// </summary>
+    string CutToText(Generation g, int length, string text)
+    {
+        int keep = g.Ids.Count;
+        while (keep > 0 && g.TextEnds[keep - 1] > length) keep--;
+        if (keep == g.Ids.Count) return "";
+        Sequence s = g.Sequence;
+        long target = s.Count - (g.Ids.Count - keep);
+        if (!s.Cache.CanTruncate(Math.Min(target, s.Cache.Count)))
+        {
+            s.IsDropped = true; // freed when the caller lets go of it; the next turn computes it anew
+        }
+        else
+        {
+            s.Pending = -1;
+            s.Cache.Truncate(Math.Min(target, s.Cache.Count));
+            s.UpdateState();
+        }
+
+        g.Ids.RemoveRange(keep, g.Ids.Count - keep);
+        return text[(keep == 0 ? 0 : Math.Min(text.Length, g.TextEnds[keep - 1]))..];
+    }
+
+    public Sequence? Reuse(Sequence source, long length, ReadOnlySpan<int> newest)
+    {
+        if (source.IsDropped || length <= 0 || length > source.Count) return null;
+        if (source.User is null && !source.IsPinned && length == source.Count)
+        {
+            Pin(source);
+            return source;
+        }
+
+        long cached = Math.Min(length, source.Cache.Count); // the token sampled last is not in the cache
+        if (!source.Cache.CanTruncate(cached)) return null;
+        if (length > cached && source.Pending < 0) return null;
+        KvSequence cache = source.Cache.Fork();
+        cache.Truncate(cached);
+        PenaltyWindow recent = length == source.Count ? source.Recent.Fork() : new(newest);
+        var fork = new Sequence(engine, Model, source.Policy, cache, recent) { Pending = length > cached ? source.Pending : -1 };
+        fork.UpdateState();
+        return fork;
+    }
+
+    void Pin(Sequence sequence)
+    {
+        sequence.IsPinned = true;
+        _idle.Remove(sequence);
+    }
+
+    public void Unpin(Sequence sequence)
+    {
+        if (sequence.IsDropped)
+        {
+            Free(sequence);
+            return;
+        }
+
+        if (sequence.User is not null || !sequence.IsPinned) return;
+        sequence.IsPinned = false;
+        _idle.Add(sequence);
+    }
+
+    public void Free(Sequence sequence)
+    {
+        sequence.User?.Cancel();
+        sequence.IsPinned = false;
+        sequence.IsDropped = true;
+        _idle.Remove(sequence);
+        sequence.Cache.Dispose();
+        Volatile.Write(ref _blocksUsed, BlocksTotal - _runner.Pool.FreeCount);
+    }
+
+    void Remove(Generation g)
+    {
+        _running.Remove(g);
+        g.Sequence.User = null;
+        Volatile.Write(ref _runningCount, _running.Count);
+    }
+
+    void FailScheduled(Exception cause)
+    {
+        var failure = new LongCtxException(ErrorCode.EngineFailure, $"the engine failed in a step of {_batch.RowCount} tokens: {cause.Message}", null, cause);
+        foreach ((Generation g, _) in _scheduled)
+        {
+            Remove(g);
+            Free(g.Sequence); // its cache may be half written
+            g.Fail(failure);
+        }
+    }
+
+    public void FailAll(LongCtxException reason)
+    {
+        while (_waiting.TryDequeue(out Generation? g))
+        {
+            engine.LeftQueue();
+            g.Sequence.User = null;
+            g.Fail(reason);
+        }
+
+        foreach (Generation g in _running.ToArray())
+        {
+            Remove(g);
+            g.Fail(reason);
+        }
+    }
+
+    public void Dispose()
+    {
+        _batch.Dispose();
+        _runner.Dispose();
+        Model.Source.Dispose();
+    }
+}
