@@ -13,7 +13,7 @@ internal sealed class ServerSettings
     const string EnvironmentPrefix = "LONGCTX_";
     public const string FileName = "longctx.json";
 
-    static readonly string[] Names = ["urls", "model", "policy", "capacity", "threads", "allow-remote", "max-body-mib", "log"];
+    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "allow-remote", "max-body-mib", "log"];
 
     readonly Dictionary<string, IReadOnlyList<string>> values = new(StringComparer.Ordinal);
     readonly Dictionary<string, string> origins = new(StringComparer.Ordinal);

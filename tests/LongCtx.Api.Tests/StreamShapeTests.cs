@@ -87,7 +87,6 @@ public sealed class StreamShapeTests : IAsyncLifetime
         List<string> events = await StreamAsync("""{"stream":true,"messages":[{"role":"user","content":"hi"}]}""");
         string[] texts = [.. events[1..^2].Select(e => SseReader.Data(e).GetProperty("choices")[0].GetProperty("delta").GetProperty("content").GetString()!)];
         Assert.Equal(["a", " 👍🏽", " b", " –", " c"], texts);
-        Assert.Contains("👍🏽", events[2], StringComparison.Ordinal);
     }
 
     [Fact]

@@ -9,7 +9,6 @@ internal sealed class ChatRequestReader(ApiOptions options)
 {
     const int StopsMax = 4;
     const int TopLogprobsMax = 20;
-    const float BiasMax = 100;
 
     public ChatCall Read(JsonElement body)
     {
@@ -70,19 +69,24 @@ internal sealed class ChatRequestReader(ApiOptions options)
         })];
     }
 
-    SamplingOptions Sampling(JsonFields fields) => new()
+    SamplingOptions Sampling(JsonFields fields)
     {
-        Temperature = fields.Number("temperature", 0, 2) ?? 1,
-        TopP = fields.Number("top_p", 0, 1, open: true) ?? 1,
-        TopK = fields.Integer("top_k", 0, int.MaxValue) ?? 0,
-        MinP = fields.Number("min_p", 0, 1) ?? 0,
-        PresencePenalty = fields.Number("presence_penalty", -2, 2) ?? 0,
-        FrequencyPenalty = fields.Number("frequency_penalty", -2, 2) ?? 0,
-        RepetitionPenalty = fields.Number("repetition_penalty", 0, 10, open: true) ?? 1,
-        PenaltyWindow = fields.Integer("penalty_window", 0, SamplingOptions.PenaltyWindowMax) ?? SamplingOptions.PenaltyWindowMax,
-        LogitBias = LogitBias(fields),
-        Seed = fields.Seed("seed") ?? options.NewSeed(),
-    };
+        SamplingOptions sampling = new()
+        {
+            Temperature = fields.Number("temperature") ?? 1,
+            TopP = fields.Number("top_p") ?? 1,
+            TopK = fields.Integer("top_k", 0, int.MaxValue) ?? 0,
+            MinP = fields.Number("min_p") ?? 0,
+            PresencePenalty = fields.Number("presence_penalty") ?? 0,
+            FrequencyPenalty = fields.Number("frequency_penalty") ?? 0,
+            RepetitionPenalty = fields.Number("repetition_penalty") ?? 1,
+            PenaltyWindow = fields.Integer("penalty_window", 0, SamplingOptions.PenaltyWindowMax) ?? SamplingOptions.PenaltyWindowMax,
+            LogitBias = LogitBias(fields),
+            Seed = fields.Seed("seed") ?? options.NewSeed(),
+        };
+        sampling.Validate();
+        return sampling;
+    }
 
     static Dictionary<int, float>? LogitBias(JsonFields fields)
     {
@@ -93,7 +97,7 @@ internal sealed class ChatRequestReader(ApiOptions options)
         {
             if (!int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out int id))
                 throw ApiException.Value("logit_bias", "an object whose names are token ids", $"'{entry.Name}'");
-            bias[id] = entry.Value.Number($"logit_bias.{id}", -BiasMax, BiasMax);
+            bias[id] = entry.Value.Number($"logit_bias.{id}");
         }
         return bias.Count > 0 ? bias : null;
     }

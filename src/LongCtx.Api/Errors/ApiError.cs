@@ -10,7 +10,6 @@ internal sealed record ApiError(int Status, ErrorBody Body, TimeSpan? RetryAfter
     {
         ApiException e => Create(e.Status, e.Code, e.Message, e.Parameter) with { Allow = e.Allow },
         LongCtxException e => From(e),
-        BadHttpRequestException { StatusCode: 413 } => Create(413, "request_too_large", "The request body is larger than this server allows."),
         BadHttpRequestException e => Create(e.StatusCode, "invalid_request", e.Message),
         _ => Create(500, "internal_error", $"The server failed; its log has the reason under request {requestId}."),
     };

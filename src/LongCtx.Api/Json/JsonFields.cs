@@ -47,9 +47,8 @@ internal sealed class JsonFields
         return number;
     }
 
-    /// <summary>A number from <paramref name="min"/> to <paramref name="max"/>; <paramref name="open"/> excludes the lower end.</summary>
-    public float? Number(string field, double min, double max, bool open = false) =>
-        Take(field, out JsonElement value) ? value.Number(Name(field), min, max, open) : null;
+    /// <summary>A number of any size; ranges are the contract's to check.</summary>
+    public float? Number(string field) => Take(field, out JsonElement value) ? value.Number(Name(field)) : null;
 
     /// <summary>A seed: any 64-bit integer, signed (as OpenAI has it) or unsigned.</summary>
     public ulong? Seed(string field)

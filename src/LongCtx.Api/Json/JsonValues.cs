@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 
 namespace LongCtx.Api.Json;
@@ -12,16 +11,9 @@ internal static class JsonValues
         ? JsonFields.Decode(() => value.GetString()!, name)
         : throw ApiException.Type(name, "a string", value.Kind());
 
-    public static float Number(this JsonElement value, string name, double min, double max, bool open = false)
-    {
-        string expected = open
-            ? string.Create(CultureInfo.InvariantCulture, $"a number above {min} and at most {max}")
-            : string.Create(CultureInfo.InvariantCulture, $"a number from {min} to {max}");
-        if (value.ValueKind != JsonValueKind.Number) throw ApiException.Type(name, expected, value.Kind());
-        double number = value.GetDouble();
-        if (!(number <= max && (open ? number > min : number >= min))) throw ApiException.Value(name, expected, value.Quote());
-        return (float)number;
-    }
+    public static float Number(this JsonElement value, string name) => value.ValueKind == JsonValueKind.Number
+        ? (float)value.GetDouble()
+        : throw ApiException.Type(name, "a number", value.Kind());
 
     public static bool Is(this JsonElement value, string text) => value.ValueKind == JsonValueKind.String && value.ValueEquals(text);
 

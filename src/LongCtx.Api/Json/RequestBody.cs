@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
@@ -7,34 +8,54 @@ namespace LongCtx.Api.Json;
 /// <summary>Reads a request body as one JSON object, within the size limit.</summary>
 internal sealed class RequestBody(ApiOptions options)
 {
+    const int PieceBytes = 64 << 10;
+
     // A field given twice is a mistake whose outcome would depend on the parser.
     static readonly JsonDocumentOptions Strict = new() { AllowDuplicateProperties = false, MaxDepth = 64 };
 
     public async Task<JsonDocument> ReadObjectAsync(HttpContext http)
     {
-        HttpRequest request = http.Request;
-        CheckContentType(request);
-        if (request.ContentLength > options.MaxBodyBytes) throw TooLarge();
-        if (http.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = options.MaxBodyBytes;
-
+        CheckContentType(http.Request);
+        ReadOnlyMemory<byte> body = await ReadAsync(http);
         JsonDocument document;
         try
         {
-            document = await JsonDocument.ParseAsync(request.Body, Strict, http.RequestAborted);
+            document = JsonDocument.Parse(body.Span.StartsWith("\uFEFF"u8) ? body[3..] : body, Strict);
         }
         catch (JsonException e)
         {
             throw new ApiException(400, "invalid_json", Describe(e));
         }
-        catch (BadHttpRequestException e) when (e.StatusCode == StatusCodes.Status413PayloadTooLarge)
-        {
-            throw TooLarge();
-        }
-
         if (document.RootElement.ValueKind == JsonValueKind.Object) return document;
         string kind = document.RootElement.Kind();
         document.Dispose();
         throw new ApiException(400, "invalid_type", $"The body must be a JSON object, not {kind}.");
+    }
+
+    /// <summary>
+    /// The limit is kept here and not by the web server: having refused a body, the server would cut the connection while the client still
+    /// sends, which then sees a broken pipe and not the answer. This way it reads on for a few seconds after the answer.
+    /// </summary>
+    async Task<ReadOnlyMemory<byte>> ReadAsync(HttpContext http)
+    {
+        if (http.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = null;
+        if (http.Request.ContentLength > options.MaxBodyBytes) throw TooLarge();
+        using MemoryStream body = new();
+        byte[] piece = ArrayPool<byte>.Shared.Rent(PieceBytes);
+        try
+        {
+            int read;
+            while ((read = await http.Request.Body.ReadAsync(piece, http.RequestAborted)) > 0)
+            {
+                if (body.Length + read > options.MaxBodyBytes) throw TooLarge();
+                body.Write(piece.AsSpan(0, read));
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(piece);
+        }
+        return body.GetBuffer().AsMemory(0, (int)body.Length);
     }
 
     static void CheckContentType(HttpRequest request)
