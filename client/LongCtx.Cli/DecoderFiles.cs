@@ -53,7 +53,7 @@ internal sealed class DecoderFiles : IDisposable
         const string mark = "zqmessageqz";
         if (_source.ChatTemplate is not { } template)
             throw new LongCtxException(ErrorCode.InvalidRequest, $"model {_source.Path} has no chat template: use the raw form", "form");
-        string text = ChatTemplate.Parse(template).Render([new("user", mark)], addGenerationPrompt: true, TextOf(Tokenizer.BeginOfStream), TextOf(Tokenizer.EndOfStream));
+        string text = ChatTemplate.Parse(template).Render([new("user", mark)], true, TextOf(Tokenizer.BeginOfStream), TextOf(Tokenizer.EndOfStream));
         int at = text.IndexOf(mark, StringComparison.Ordinal);
         if (at < 0) throw new LongCtxException(ErrorCode.InvalidRequest, $"the chat template of {_source.Path} does not show the user's message: use the raw form", "form");
         return (text[..at], text[(at + mark.Length)..]);

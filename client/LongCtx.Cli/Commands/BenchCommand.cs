@@ -43,7 +43,7 @@ internal static class BenchCommand
             AttentionPolicy rule;
             using (var opened = DecoderFiles.Open(path))
             {
-                rule = policy.Resolve(result, opened.Config.TrainedLength, allowBeyondReach: true);
+                rule = policy.ResolveForEvaluation(result, opened.Config.TrainedLength);
                 if (PolicyChoice.Caution(rule, opened.Config.TrainedLength, LongestOf(plan)) is { } caution) terminal.Warn($"rule {rule}: {caution}");
             }
 

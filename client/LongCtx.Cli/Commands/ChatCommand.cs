@@ -1,8 +1,6 @@
 using System.CommandLine;
 using LongCtx.Cli.Chat;
 using LongCtx.Cli.Options;
-using LongCtx.Conversations;
-using LongCtx.Server;
 
 namespace LongCtx.Cli.Commands;
 
@@ -22,20 +20,11 @@ internal static class ChatCommand
         {
             model, system, maxTokens, threads, json,
         };
-        policy.AddTo(command, withRule: false);
+        policy.AddTo(command);
         sampling.AddTo(command);
         command.SetAction(async (result, cancellation) =>
         {
-            ServerOptions options = new()
-            {
-                Models = [result.GetValue(model)!],
-                Policy = policy.Read(result).Preset,
-                Capacity = policy.Read(result).Capacity,
-                Threads = result.GetValue(threads),
-            };
-            options.Validate();
-            IConversationHost host = await LocalHost.OpenAsync(options, cancellation);
-            await using IAsyncDisposable? owned = host as IAsyncDisposable;
+            await using LocalHost host = await LocalHost.OpenAsync([result.GetValue(model)!], policy.Read(result), result.GetValue(threads));
             var chat = new ChatSession(host, sampling.Read(result), result.GetValue(maxTokens), result.GetValue(system));
             ChatLoop loop = new(terminal, chat, asJson: result.GetValue(json));
             return await loop.RunAsync(cancellation);

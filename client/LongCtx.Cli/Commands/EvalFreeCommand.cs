@@ -37,7 +37,7 @@ internal static class EvalFreeCommand
             int[] start = loaded.Tokenizer.Encode(result.GetValue(prompt)!);
             if (start.Length == 0) throw new LongCtxException(ErrorCode.InvalidRequest, "the prompt is empty: give at least one character", "prompt");
             int count = result.GetValue(tokens);
-            AttentionPolicy rule = policy.Resolve(result, loaded.TrainedLength);
+            AttentionPolicy rule = policy.Read(result).Resolve(loaded.TrainedLength);
             if (rule.LengthMax(loaded.TrainedLength) is { } max && start.Length + (long)count > max)
             {
                 throw new LongCtxException(ErrorCode.ContextLengthExceeded,

@@ -46,7 +46,7 @@ internal static class EvalPasskeyCommand
         {
             string? book = result.GetValue(file) is { } path ? TextFile.Read(path) : null;
             using var opened = DecoderFiles.Open(result.GetValue(model)!);
-            AttentionPolicy rule = policy.Resolve(result, opened.Config.TrainedLength, allowBeyondReach: true);
+            AttentionPolicy rule = policy.ResolveForEvaluation(result, opened.Config.TrainedLength);
             int tokens = result.GetValue(length), prompts = result.GetValue(count);
             if (PolicyChoice.Caution(rule, opened.Config.TrainedLength, tokens) is { } caution) terminal.Warn($"rule {rule}: {caution}");
 

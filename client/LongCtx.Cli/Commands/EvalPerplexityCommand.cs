@@ -28,7 +28,7 @@ internal static class EvalPerplexityCommand
         {
             string text = TextFile.Read(result.GetValue(file)!);
             using var opened = DecoderFiles.Open(result.GetValue(model)!);
-            AttentionPolicy rule = policy.Resolve(result, opened.Config.TrainedLength, allowBeyondReach: true);
+            AttentionPolicy rule = policy.ResolveForEvaluation(result, opened.Config.TrainedLength);
             int[] ids = Tokens(terminal, opened, text, result.GetValue(tokens), wished: result.IsGiven(tokens));
             if (PolicyChoice.Caution(rule, opened.Config.TrainedLength, ids.Length) is { } caution) terminal.Warn($"rule {rule}: {caution}");
 

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using LongCtx.Cli.Options;
+using LongCtx.Conversations.Local;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
 
@@ -34,15 +35,16 @@ internal static class GenerateCommand
             string text = result.GetValue(prompt) ?? TextFile.Read(result.GetValue(file)!);
             await using var engine = new InferenceEngine(new EngineOptions { Threads = result.GetValue(threads) });
             DecoderModel loaded = await ModelFiles.LoadDecoderAsync(engine, result.GetValue(model)!);
-            (int[] ids, int systemTokens) = result.GetValue(raw) ? (loaded.Tokenizer.Encode(text), 0) : ChatPrompt(loaded, text);
-            if (ids.Length == 0) throw new LongCtxException(ErrorCode.InvalidRequest, "the prompt is empty: give at least one character", "prompt");
-
-            AttentionPolicy rule = policy.Resolve(result, loaded.TrainedLength, systemTokens);
+            var decoder = new LocalDecoder(loaded, policy.Read(result));
+            (PromptTail prepared, int systemTokens) = Prepare(decoder, text, result.GetValue(raw));
+            if (prepared.Ids.Length == 0) throw new LongCtxException(ErrorCode.InvalidRequest, "the prompt is empty: give at least one character", "prompt");
+            AttentionPolicy rule = decoder.PolicyFor(systemTokens);
             Sequence sequence = engine.CreateSequence(loaded, rule);
             Generation generation = engine.Submit(new GenerationRequest
             {
                 Sequence = sequence,
-                Tokens = ids,
+                Tokens = prepared.Ids,
+                TurnStarts = prepared.TurnStarts,
                 Sampling = sampling.Read(result),
                 MaxTokens = result.GetValue(maxTokens),
                 StopTokens = result.GetValue(ignoreEos) ? new HashSet<int>() : loaded.StopTokens,
@@ -50,7 +52,7 @@ internal static class GenerateCommand
             });
             bool asJson = result.GetValue(json);
             GenerationResult reply = await ReadAsync(terminal, generation, echo: !asJson, cancellation);
-            if (asJson) terminal.WriteJson(new Report(ids, reply.Ids, reply.Text));
+            if (asJson) terminal.WriteJson(new Report(prepared.Ids, reply.Ids, reply.Text));
             else terminal.Output.WriteLine();
             if (reply.EvictedTokens > 0)
                 terminal.Note($"{reply.EvictedTokens} tokens have left the window of {rule.Capacity} meanwhile (rule {rule})");
@@ -78,14 +80,11 @@ internal static class GenerateCommand
         return reply;
     }
 
-    /// <summary>The text as a user's only message, and how many of the tokens are the template's own beginning, which become the sinks.</summary>
-    static (int[] Ids, int SystemTokens) ChatPrompt(DecoderModel model, string text)
+    /// <summary>The prompt and its system tokens as a host would have them: the text as a user's only message, or the text itself.</summary>
+    static (PromptTail Prompt, int SystemTokens) Prepare(LocalDecoder decoder, string text, bool raw)
     {
-        if (model.Template is null)
-            throw new LongCtxException(ErrorCode.InvalidRequest, $"model {model.Name} has no chat template: continue the text itself with --raw", "raw");
-        string rendered = model.Template.Render([new("user", text)], true, model.BosText, model.EosText);
-        string other = model.Template.Render([new("user", text + "?"), new("assistant", ""), new("user", "")], true, model.BosText, model.EosText);
-        _ = other;
-        return (model.Tokenizer.Encode(rendered), 0);
+        if (raw) return (PromptTail.Raw(decoder.Raw(text)), 0);
+        ChatPrompt chat = decoder.Chat([new("user", text)]);
+        return (chat.From(0)!, chat.SystemTokens);
     }
 }

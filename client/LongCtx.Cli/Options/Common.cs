@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using LongCtx.Engine.Scheduling;
 
 namespace LongCtx.Cli.Options;
 
@@ -8,7 +9,6 @@ internal static class Common
 {
     public const string DefaultModel = "smollm2-135m-instruct";
     public const string DefaultEncoder = "all-minilm-l6-v2";
-    public const int ThreadsMax = 1024;
 
     public static Option<string> Model(string @default = DefaultModel) => new("--model")
     {
@@ -20,7 +20,7 @@ internal static class Common
     public static Option<bool> Json() => new("--json") { Description = "Write JSON, one object a line." };
 
     public static Option<int> Threads() =>
-        Value.Int("--threads", "Compute threads.", 1, ThreadsMax, Math.Min(Environment.ProcessorCount, ThreadsMax));
+        Value.Int("--threads", "Compute threads.", 1, EngineOptions.ThreadsMax, Math.Min(Environment.ProcessorCount, EngineOptions.ThreadsMax));
 
     /// <summary>Exactly one of the two options must be given.</summary>
     public static void RequireOne(this Command command, Option first, Option second) => command.Validators.Add(result =>

@@ -22,12 +22,10 @@ internal sealed class PolicyChoice
         HelpName = "S,W,G,C,B",
     };
 
-    /// <param name="withRule">False where only presets make sense.</param>
-    public void AddTo(Command command, bool withRule = true)
+    public void AddTo(Command command)
     {
         command.Add(_preset);
         command.Add(_capacity);
-        if (!withRule) return;
         command.Add(_rule);
         command.Validators.Add(result =>
         {
@@ -37,22 +35,19 @@ internal sealed class PolicyChoice
         });
     }
 
+    /// <summary>A capacity of 0 lifts the preset's limit: nothing is evicted, which is what 'full' does.</summary>
     public PolicyOptions Read(ParseResult result)
     {
-        string? rule = result.GetResult(_rule) is null ? null : result.GetValue(_rule);
-        return rule is not null
-            ? new PolicyOptions(Rule: PolicyOptions.ParseRule(rule))
-            : new PolicyOptions(result.GetValue(_preset)!, result.GetValue(_capacity));
+        if (result.GetValue(_rule) is { } rule) return new(Rule: PolicyOptions.ParseRule(rule));
+        string preset = result.GetValue(_preset)!;
+        int? capacity = result.GetValue(_capacity);
+        if (capacity != 0 || !PolicyOptions.Presets.Contains(preset)) return new(preset, capacity);
+        return new(preset == "selfextend" ? preset : "full");
     }
 
-    /// <summary>The five numbers for a model trained on <paramref name="trainedLength"/> positions. A capacity of 0 lifts the preset's limit.</summary>
-    public AttentionPolicy Resolve(ParseResult result, int trainedLength, int systemTokens = 0, bool allowBeyondReach = false)
-    {
-        PolicyOptions options = Read(result);
-        return options is { Rule: null, Capacity: 0 }
-            ? (options with { Capacity = null }).Resolve(trainedLength, systemTokens, allowBeyondReach) with { Capacity = 0 }
-            : options.Resolve(trainedLength, systemTokens, allowBeyondReach);
-    }
+    /// <summary>The five numbers for a model trained on <paramref name="trainedLength"/> positions, without system turn; any bound may be passed.</summary>
+    public AttentionPolicy ResolveForEvaluation(ParseResult result, int trainedLength) =>
+        Read(result).Resolve(trainedLength, systemTokens: 0, allowBeyondReach: true);
 
     /// <summary>What is unusual about a policy that only evaluation allows; null when all positions stay within the trained length.</summary>
     public static string? Caution(AttentionPolicy policy, int trainedLength, long tokens)
