@@ -47,6 +47,8 @@ internal sealed class DecoderFiles : IDisposable
     long BlockBytesMax =>
         (long)Config.LayerCount * Config.KeyValueHeadCount * BlockPool.BlockSize * (2 * (Config.HeadDimension + 16) * sizeof(ushort) + sizeof(float));
 
+    public bool HasChatTemplate => _source.ChatTemplate is not null;
+
     /// <summary>What the model's template puts before a user's first message, and between it and the reply.</summary>
     public (string Opening, string Closing) ChatFrame()
     {

@@ -48,8 +48,8 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
             return;
         }
 
-        var table = new Table().RoundedBorder();
-        foreach (string title in header) table.AddColumn(Markup.Escape(title));
+        var table = new Table().SimpleBorder();
+        foreach (string title in header) table.AddColumn(new TableColumn(Markup.Escape(title)) { NoWrap = true, Padding = new Padding(0, 0, 1, 0) });
         foreach (string[] row in rows) table.AddRow([.. row.Select(Markup.Escape)]);
         Console.Write(table);
     }

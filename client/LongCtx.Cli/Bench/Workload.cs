@@ -16,12 +16,14 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
     /// <summary>Steps of one timed run: long enough for the clock, short enough that the context hardly grows.</summary>
     const int DecodeSteps = 32;
 
+    const int AllocationSteps = 9;
+
     /// <summary>Tokens beyond the context that a timed run appends.</summary>
     public const int StepsMax = DecodeSteps + 1;
 
     readonly StepBatch _batch = new();
 
-    /// <summary>Managed bytes per decode step, most of all runs; null before the first.</summary>
+    /// <summary>Managed bytes that a usual decode step allocates, the most of all loads; null before the first.</summary>
     public double? AllocatedBytesPerStep { get; private set; }
 
     public double PrefillTokensPerSecond(int tokens)
@@ -48,9 +50,8 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
                 Feed(prompts[c], RandomTokens(load.Context, seed: 100 + c), LogitsKind.None);
             }
 
-            // Forks, so that every run starts at the same context.
-            Decode(prompts, 4); // warm-up
-            return Median.Of(runs, () => load.Conversations * DecodeSteps / Decode(prompts, DecodeSteps));
+            OnCopies(prompts, CountAllocations);
+            return Median.Of(runs, () => load.Conversations * DecodeSteps / OnCopies(prompts, Time));
         }
         finally
         {
@@ -74,13 +75,39 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
                 progress(stream.Count);
             }
 
-            Decode([stream], 4); // warm-up
-            yield return (position, Median.Of(runs, () => 1000 * Decode([stream], DecodeSteps) / DecodeSteps));
+            OnCopies([stream], CountAllocations);
+            yield return (position, Median.Of(runs, () => 1000 * OnCopies([stream], Time) / DecodeSteps));
         }
     }
 
-    /// <summary>Seconds that <paramref name="steps"/> steps take on copies of the sequences; the sequences stay as they are.</summary>
-    double Decode(ReadOnlySpan<KvSequence> sequences, int steps)
+    /// <summary>Seconds that <see cref="DecodeSteps"/> steps take.</summary>
+    double Time(KvSequence[] sequences, int[] tokens)
+    {
+        long start = Stopwatch.GetTimestamp();
+        for (int i = 0; i < DecodeSteps; i++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            StepTogether(sequences, tokens);
+        }
+
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    /// <summary>Also warms up. The median, because a block table grows now and then: once in 64 tokens or more.</summary>
+    double CountAllocations(KvSequence[] sequences, int[] tokens)
+    {
+        double bytes = Median.Of(AllocationSteps, () =>
+        {
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            StepTogether(sequences, tokens);
+            return GC.GetTotalAllocatedBytes(precise: true) - before;
+        });
+        AllocatedBytesPerStep = Math.Max(AllocatedBytesPerStep ?? 0, bytes);
+        return bytes;
+    }
+
+    /// <summary>Measures on copies of the sequences, which stay as they are: every run starts at the same context.</summary>
+    double OnCopies(ReadOnlySpan<KvSequence> sequences, Func<KvSequence[], int[], double> measure)
     {
         var copies = new KvSequence[sequences.Length];
         var tokens = new int[sequences.Length];
@@ -93,17 +120,7 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
         try
         {
             StepTogether(copies, tokens); // writes into shared blocks: they are copied here, not in the timed steps
-            long allocated = GC.GetTotalAllocatedBytes(precise: true), start = Stopwatch.GetTimestamp();
-            for (int i = 0; i < steps; i++)
-            {
-                cancellation.ThrowIfCancellationRequested();
-                StepTogether(copies, tokens);
-            }
-
-            double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            double bytes = (GC.GetTotalAllocatedBytes(precise: true) - allocated) / (double)steps;
-            if (steps == DecodeSteps) AllocatedBytesPerStep = Math.Max(AllocatedBytesPerStep ?? 0, bytes);
-            return seconds;
+            return measure(copies, tokens);
         }
         finally
         {

@@ -96,7 +96,7 @@ internal sealed class ChatLoop(Terminal terminal, ChatSession chat, bool asJson)
         if (asJson) WriteJson(text.ToString(), started, finished, window);
         else terminal.Output.WriteLine();
         if (IsDecorated) Dim(finished is null ? $"stopped · {WindowText(window)}" : StatusText(finished));
-        if (finished?.Reason == FinishReason.Length && finished.Usage.Window.Capacity == 0)
+        if (finished?.Reason == FinishReason.Length && finished.Usage.CompletionTokens != chat.MaxTokens)
             terminal.Note("the window is full and nothing may leave it under this policy: start again with --policy endless for a conversation without end");
     }
 
@@ -108,7 +108,7 @@ internal sealed class ChatLoop(Terminal terminal, ChatSession chat, bool asJson)
     internal static string StatusText(CompletionFinished finished)
     {
         string speed = FormattableString.Invariant($"{Speed(finished.Usage):F1} tokens/s");
-        string cut = finished.Reason == FinishReason.Length ? " · cut at the token limit" : "";
+        string cut = finished.Reason == FinishReason.Length ? " · cut short" : "";
         return $"{speed} · {WindowText(finished.Usage.Window)}{cut}";
     }
 

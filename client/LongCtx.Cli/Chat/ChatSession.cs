@@ -11,16 +11,18 @@ internal sealed class ChatSession
 {
     readonly IConversationHost _host;
     readonly SamplingOptions _sampling;
-    readonly int? _maxTokens;
     readonly List<ChatMessage> _messages = [];
 
     public ChatSession(IConversationHost host, SamplingOptions sampling, int? maxTokens, string? system)
     {
         _host = host;
         _sampling = sampling;
-        _maxTokens = maxTokens;
+        MaxTokens = maxTokens;
         if (system is not null) _messages.Add(new("system", system));
     }
+
+    /// <summary>Most tokens of one reply; null is no limit.</summary>
+    public int? MaxTokens { get; }
 
     public IReadOnlyList<ChatMessage> Messages => _messages;
 
@@ -35,7 +37,7 @@ internal sealed class ChatSession
         bool accepted = false;
         try
         {
-            var request = new CompletionRequest { Messages = [.. _messages], MaxTokens = _maxTokens, Sampling = _sampling };
+            var request = new CompletionRequest { Messages = [.. _messages], MaxTokens = MaxTokens, Sampling = _sampling };
             await foreach (CompletionEvent e in _host.CompleteAsync("local", request, cancellation))
             {
                 accepted = true;

@@ -20,10 +20,10 @@ internal static class EvalPasskeyCommand
         var filler = new Option<string>("--filler") { Description = "What the key is hidden in: one line repeated, or the text of --file.", Required = true };
         filler.AcceptOnlyFromAmong("repeated", "book");
         var file = new Option<string?>("--file") { Description = "The book, UTF-8; each prompt takes another passage.", HelpName = "F" };
-        var form = new Option<string>("--form")
+        // SmolLM2, 600 tokens, depth 300, 10 keys: all found in either form; repeated 0.06 nats (chat) against 0.08 (raw), book 0.08 against 0.22.
+        var form = new Option<string?>("--form")
         {
-            Description = "raw: text to continue; chat: the question as a user's message, in the model's template.",
-            DefaultValueFactory = _ => "raw",
+            Description = "raw: text to continue; chat: a user's message in the model's template. Unset: chat where the model has a template.",
         };
         form.AcceptOnlyFromAmong("raw", "chat");
         var policy = new PolicyChoice();
@@ -50,7 +50,7 @@ internal static class EvalPasskeyCommand
             int tokens = result.GetValue(length), prompts = result.GetValue(count);
             if (PolicyChoice.Caution(rule, opened.Config.TrainedLength, tokens) is { } caution) terminal.Warn($"rule {rule}: {caution}");
 
-            (string opening, string closing) = result.GetValue(form) == "chat" ? opened.ChatFrame() : ("", "");
+            (string opening, string closing) = (result.GetValue(form) ?? (opened.HasChatTemplate ? "chat" : "raw")) == "chat" ? opened.ChatFrame() : ("", "");
             var task = new PasskeyTask(text => opened.Tokenizer.Encode(text), book, opening, closing);
             ulong start = result.GetValue(seed) ?? 0;
             var random = new Random((int)(start ^ (start >> 32)));

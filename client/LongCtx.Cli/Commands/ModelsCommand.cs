@@ -64,11 +64,11 @@ internal static class ModelsCommand
 
     static void Print(Terminal terminal, Row[] rows)
     {
-        terminal.Table(["name", "kind", "architecture", "parameters", "type", "trained length", "file", "policy S,W,G,C,B", "from"], rows.Select(r => (string[])
+        terminal.Table(["name", "family", "size", "type", "length", "file", "S,W,G,C,B"], rows.Select(r => (string[])
         [
-            r.Name, r.Kind ?? "unusable", r.Architecture ?? "", r.Parameters is { } n ? Text.Of(n / Million, "F1") + " M" : "", r.Quantization ?? "",
-            r.TrainedLength is { } length ? Text.Of(length) : "", r.FileBytes is { } bytes ? Text.Of(bytes / Mebibyte, "F0") + " MB" : "", r.Policy ?? "",
-            r.Bundled ? "bundled" : r.Path,
+            r.Bundled ? r.Name : r.Name + " (local)", r.Architecture ?? "", r.Parameters is { } n ? Text.Of(n / Million, "F1") + "M" : "", r.Quantization ?? "",
+            r.TrainedLength is { } length ? Text.Of(length) : "", r.FileBytes is { } bytes ? Text.Of(bytes / Mebibyte, "F0") + " MB" : "",
+            r.Policy ?? r.Kind ?? "unusable",
         ]));
         foreach (Row row in rows.Where(r => r.Problem is not null)) terminal.Warn($"{row.Name}: {row.Problem}");
     }

@@ -14,7 +14,7 @@ internal sealed class PolicyChoice
     };
 
     readonly Option<int?> _capacity = Value.OptionalInt("--capacity",
-        "Most tokens in view; 0 is unlimited. Unset: the trained length, at most 4096.", 0, int.MaxValue);
+        "Most tokens in view; 0 is unlimited. Unset: the trained length, at most 4096; selfextend: twice the trained length.", 0, int.MaxValue);
 
     readonly Option<string?> _rule = new("--rule")
     {

@@ -25,8 +25,8 @@ public sealed class ModelsCommandTests
         (int exit, string output, _) = await Cli.RunAsync("", "models");
         Assert.Equal(0, exit);
         string[] lines = output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        Assert.Equal(9, lines[0].Split('\t').Length);
-        Assert.Contains(lines, l => l.StartsWith("pg19-7m\tdecoder\tllama\t7.0 M", StringComparison.Ordinal));
+        Assert.Equal(7, lines[0].Split('\t').Length);
+        Assert.Contains(lines, l => l.StartsWith("pg19-7m\tllama\t7.0M\tBF16\t512\t", StringComparison.Ordinal));
     }
 
     static string Text(JsonElement model, string name) => model.GetProperty(name).GetString()!;
