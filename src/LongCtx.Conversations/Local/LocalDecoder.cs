@@ -16,7 +16,7 @@ internal sealed class LocalDecoder
         (Model, _policy) = (model, policy);
         if (model.Template is { } template)
             _format = new(
-                (messages, opensReply) => Render(template, messages, opensReply), Encode, model.BosText, model.TemplateStability is { IsStable: true });
+                (messages, opensReply) => Render(template, messages, opensReply), Encode, model.BosText, model.TemplateStability is { ContinuesPrompt: true });
         DefaultPolicy = policy.Resolve(model.TrainedLength, DefaultSystemTokens());
     }
 
