@@ -21,7 +21,7 @@ internal sealed class LetterPool
     public LetterPool(int entriesMax = 1000)
     {
         Cache = new(entriesMax, s => s.IsHeld, s => s.IsHeld = false);
-        Starter = new(Cache, (s, length) => ValueTask.FromResult(Reuse(s, length)));
+        Starter = new(Cache, (s, length, newest) => ValueTask.FromResult(Reuse(s, length, newest)));
     }
 
     public PromptCache<Sequence> Cache { get; }
@@ -30,10 +30,11 @@ internal sealed class LetterPool
 
     public int ReuseCalls { get; private set; }
 
-    Sequence? Reuse(Sequence source, int length)
+    Sequence? Reuse(Sequence source, int length, ReadOnlyMemory<int> newest)
     {
         ReuseCalls++;
         Assert.InRange(length, 1, source.Ids.Count);
+        Assert.Equal(source.Ids[Math.Max(0, length - SamplingOptions.PenaltyWindowMax)..length], newest.ToArray());
         if (!source.IsHeld || (length > Policy.Sinks && length < source.ReachableFrom)) return null;
         if (length < source.Ids.Count || source.IsPinned) return new() { Ids = source.Ids.GetRange(0, length), ReachableFrom = source.ReachableFrom };
         source.IsPinned = true;

@@ -90,6 +90,13 @@ internal sealed class PromptCache<T>(int entriesMax, Func<T, bool> isHeld, Actio
         }
     }
 
+    /// <summary>The last of the first <paramref name="tokens"/> tokens, at most <paramref name="countMax"/>.</summary>
+    public int[] Newest(CachedSequence<T> entry, int tokens, int countMax)
+    {
+        int count = Math.Min(tokens, countMax);
+        lock (_gate) return [.. entry.Ids.GetRange(tokens - count, count)];
+    }
+
     /// <summary>Remembers a running sequence; the caller has entered it.</summary>
     public CachedSequence<T> Add(PromptScope scope, T sequence, IEnumerable<int> ids, IEnumerable<PromptMark> marks)
     {

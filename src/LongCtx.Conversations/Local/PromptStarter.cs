@@ -4,8 +4,9 @@ namespace LongCtx.Conversations.Local;
 /// Gives each prompt the sequence that leaves the fewest tokens to compute: one that is in the pool, a fork of one, or a new one.
 /// </summary>
 /// <param name="cache">What is in the pool.</param>
-/// <param name="reuse">A pinned sequence with exactly the first tokens of a cached one; null when keys it would need are gone.</param>
-internal sealed class PromptStarter<T>(PromptCache<T> cache, Func<T, int, ValueTask<T?>> reuse) where T : class
+/// <param name="reuse">A pinned sequence with exactly the first tokens of a cached one; null when keys it would need are gone. It is also
+/// told the last of these tokens, which penalties look at.</param>
+internal sealed class PromptStarter<T>(PromptCache<T> cache, Func<T, int, ReadOnlyMemory<int>, ValueTask<T?>> reuse) where T : class
 {
     /// <summary>Keeps a request from asking the engine about every old sequence.</summary>
     const int AttemptsMax = 8;
@@ -41,7 +42,7 @@ internal sealed class PromptStarter<T>(PromptCache<T> cache, Func<T, int, ValueT
             T? sequence = null;
             try
             {
-                sequence = await reuse(entry.Sequence, length).ConfigureAwait(false);
+                sequence = await reuse(entry.Sequence, length, cache.Newest(entry, length, SamplingOptions.PenaltyWindowMax)).ConfigureAwait(false);
             }
             finally
             {
