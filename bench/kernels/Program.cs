@@ -17,6 +17,7 @@ internal static unsafe partial class Program
         HashSet<string> what = [.. args];
         bool Wants(string name) => what.Count == 0 || what.Contains("all") || what.Contains(name);
         Console.WriteLine($"cores {Environment.ProcessorCount}, paths: {string.Join(' ', Enum.GetValues<KernelPath>().Where(p => p.IsSupported()))}");
+        if (what.Contains("cold")) Cold();
         if (Wants("pool")) Pool();
         if (Wants("stream")) Stream();
         if (Wants("load")) Load();
@@ -73,24 +74,26 @@ internal static unsafe partial class Program
         return x;
     }
 
-    readonly struct EmptyJob : IParallelJob
+    readonly struct BusyJob(long ticks) : IParallelJob
     {
-        public void Execute(int part, int worker) { }
+        public void Execute(int part, int worker)
+        {
+            long started = Stopwatch.GetTimestamp();
+            while (Stopwatch.GetTimestamp() - started < ticks) { }
+        }
     }
 
     static void Pool()
     {
-        using var pool = new WorkerPool(2);
-        foreach (int parts in new[] { 2, 8 })
-        {
-            const int runs = 1000;
-            double best = Best(() =>
+        const int runs = 50;
+        foreach (int threads in new[] { 1, 2 })
+            foreach (int microseconds in new[] { 0, 2, 10 })
             {
-                var job = new EmptyJob();
-                for (int i = 0; i < runs; i++) pool.Run(ref job, parts);
-            });
-            Console.WriteLine($"pool: empty Run, 2 threads, {parts} parts: {best / runs * 1e6:F2} us");
-        }
+                using var pool = new WorkerPool(threads);
+                var job = new BusyJob(microseconds * Stopwatch.Frequency / 1_000_000);
+                double best = Best(() => { for (int i = 0; i < runs; i++) pool.Run(ref job, threads); }, 0.5);
+                Console.WriteLine($"pool: {threads} threads, one part of {microseconds} us each: {best / runs * 1e6:F2} us");
+            }
     }
 
     struct StreamJob(byte* data, long bytesPerPart) : IParallelJob
@@ -140,6 +143,31 @@ internal static unsafe partial class Program
             double best = Best(() => { fixed (float* p = values) x.Load(p, cols, 0, 512); }, 0.25, true);
             double one = Best(() => { fixed (float* p = values) for (int i = 0; i < 100; i++) x.Load(p, cols, 0, 1); }, 0.25, true) / 100;
             Console.WriteLine($"load: int8 form of {cols} columns: {best / 512 * 1e9:F0} ns per token of 512, {one * 1e9:F0} ns alone");
+        }
+    }
+
+    /// <summary>What the first calls of a process cost, most of it compilation.</summary>
+    static void Cold()
+    {
+        using var pool = new WorkerPool(2);
+        foreach (TensorType type in new[] { TensorType.Q4_1, TensorType.Q8_0 })
+        {
+            long started = Stopwatch.GetTimestamp();
+            void Lap(string name)
+            {
+                Console.WriteLine($"cold: {type} {name}: {Stopwatch.GetElapsedTime(started).TotalMilliseconds:F1} ms");
+                started = Stopwatch.GetTimestamp();
+            }
+            using PackedMatrix w = Random(type, 64, 576, pool);
+            Lap("fill and pack");
+            using Activations x = Tokens(64, 576);
+            Lap("activations");
+            var y = new float[64 * 64];
+            foreach (int tokens in new[] { 1, 64, 23 })
+            {
+                fixed (float* p = y) MatMul.Multiply(w, x, 0, tokens, p, 64, pool);
+                Lap($"{tokens} tokens");
+            }
         }
     }
 
