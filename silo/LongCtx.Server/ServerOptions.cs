@@ -1,3 +1,5 @@
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Scheduling;
 using Microsoft.Extensions.Logging;
 
 namespace LongCtx.Server;
@@ -7,11 +9,6 @@ public sealed record ServerOptions
 {
     public const string DefaultUrl = "http://127.0.0.1:8080";
     const int MebibytesMax = 1023;
-    const int ThreadsMax = 1024;
-
-    /// <summary>Presets of the cache rule, by name.</summary>
-    public static readonly IReadOnlyList<string> Policies = ["full", "window", "streaming", "selfextend", "endless"];
-
     /// <summary>Where to listen: http addresses, several separated by ';' in the text forms.</summary>
     public IReadOnlyList<string> Urls { get; init; } = [DefaultUrl];
 
@@ -41,9 +38,9 @@ public sealed record ServerOptions
         Check(Urls.Count > 0, "urls", "at least one address is needed");
         foreach (string url in Urls) ListenAddress.Parse(url, AllowRemote);
         Check(Models.All(m => m.Trim().Length > 0), "model", "a model name or path must not be empty");
-        Check(Policies.Contains(Policy), "policy", $"'{Policy}' is none of {string.Join(", ", Policies)}");
+        Check(PolicyOptions.Presets.Contains(Policy), "policy", $"'{Policy}' is none of {string.Join(", ", PolicyOptions.Presets)}");
         Check(Capacity is null or >= 1, "capacity", $"it must be at least 1 token, not {Capacity}");
-        Check(Threads is null or (>= 1 and <= ThreadsMax), "threads", $"it must be 1 to {ThreadsMax}, not {Threads}");
+        Check(Threads is null or (>= 1 and <= EngineOptions.ThreadsMax), "threads", $"it must be 1 to {EngineOptions.ThreadsMax}, not {Threads}");
         Check(MaxBodyMebibytes is >= 1 and <= MebibytesMax, "max-body-mib", $"it must be 1 to {MebibytesMax} MiB, not {MaxBodyMebibytes}");
     }
 

@@ -16,6 +16,7 @@ internal static class StartBlock
         text.AppendLine($"LongCtx {version}");
         foreach (string url in urls.Select(Reachable)) Line("page", $"{url}/  (API: {url}/v1)");
         foreach (ModelDescription model in models) Line("model", $"{model.Id.PadRight(width)}  {Describe(model)}");
+        foreach (ModelDescription model in models.Where(m => m.Warning is not null)) Line("note", $"{model.Id}: {model.Warning}");
         Line("policy", options.Policy + (options.Capacity is { } capacity ? $", capacity {capacity}" : ""));
         if (options.AllowRemote) Line("note", "other machines may connect, and no API key is asked for");
         Line("stop", "Ctrl+C");

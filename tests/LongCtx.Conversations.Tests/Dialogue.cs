@@ -20,6 +20,11 @@ internal sealed class Dialogue(EngineFixture engine, LocalConversationHost host,
 
     public Reply Latest { get; private set; } = null!;
 
+    public SamplingOptions Sampling { get; init; } = SamplingOptions.Greedy;
+
+    /// <summary>Whether tokenising the latest reply's text gives its ids again.</summary>
+    public bool LatestIsCanonical => Encode(Latest.Text).SequenceEqual(LatestIds);
+
     public async Task<Reply> SayAsync(string text, int maxTokens = 24, IReadOnlyList<string>? stop = null)
     {
         Continue(text);
@@ -44,7 +49,7 @@ internal sealed class Dialogue(EngineFixture engine, LocalConversationHost host,
         int turn = Encode("<|im_start|>")[0];
         var generation = engine.Engine.Submit(new()
         {
-            Sequence = sequence, Tokens = PromptIds.ToArray(), Sampling = SamplingOptions.Greedy, MaxTokens = maxTokens, StopTokens = model.StopTokens,
+            Sequence = sequence, Tokens = PromptIds.ToArray(), Sampling = Sampling, MaxTokens = maxTokens, StopTokens = model.StopTokens,
             TurnStarts = [.. Enumerable.Range(1, PromptIds.Count - 1).Where(i => PromptIds[i] == turn)],
         });
         string text = (await generation.Completion).Text;
@@ -61,7 +66,7 @@ internal sealed class Dialogue(EngineFixture engine, LocalConversationHost host,
 
     public CompletionRequest Request(int maxTokens, IReadOnlyList<string>? stop = null) => new()
     {
-        Model = model.Name, Messages = [.. Messages], MaxTokens = maxTokens, Sampling = SamplingOptions.Greedy, Stop = stop ?? [], TopLogprobs = 0,
+        Model = model.Name, Messages = [.. Messages], MaxTokens = maxTokens, Sampling = Sampling, Stop = stop ?? [], TopLogprobs = 0,
     };
 
     /// <summary>Ids of the latest reply, without the token that ended it.</summary>

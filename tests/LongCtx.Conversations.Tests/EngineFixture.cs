@@ -1,14 +1,11 @@
 using LongCtx.Conversations.Local;
-using LongCtx.Conversations.Tests;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
 using LongCtx.Engine.Tests;
 
-[assembly: AssemblyFixture(typeof(EngineFixture))]
-
 namespace LongCtx.Conversations.Tests;
 
-/// <summary>One engine with the bundled models for all tests; each test has a host, and with it a prompt cache, of its own.</summary>
+/// <summary>One engine with the bundled models for all tests, which run one after another; each has a host, and with it a prompt cache, of its own.</summary>
 public sealed class EngineFixture : IAsyncLifetime
 {
     internal InferenceEngine Engine { get; } = new(new EngineOptions { Threads = 2, KvMemoryBytes = 512L << 20 });
@@ -31,4 +28,10 @@ public sealed class EngineFixture : IAsyncLifetime
 
     internal LocalConversationHost Host(PolicyOptions? policy = null) =>
         new(Engine, [Small, Chat], [Encoder], new() { Policy = policy ?? new() });
+}
+
+[CollectionDefinition(Name)]
+public sealed class EngineTests : ICollectionFixture<EngineFixture>
+{
+    public const string Name = "engine";
 }

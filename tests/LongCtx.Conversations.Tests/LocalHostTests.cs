@@ -6,10 +6,14 @@ using LongCtx.Engine.Tests;
 
 namespace LongCtx.Conversations.Tests;
 
+[Collection(EngineTests.Name)]
 public sealed class LocalHostTests(EngineFixture engine)
 {
     static CompletionRequest Say(string? model, params ChatMessage[] messages) =>
         new() { Model = model, Messages = messages, MaxTokens = 4, Sampling = SamplingOptions.Greedy };
+
+    /// <summary>Never ends by itself.</summary>
+    SamplingOptions Endless => SamplingOptions.Greedy with { LogitBias = engine.Small.StopTokens.ToDictionary(id => id, _ => -100f) };
 
     static Task<LongCtxException> RefusalAsync(IConversationHost host, CompletionRequest request) =>
         Assert.ThrowsAsync<LongCtxException>(() => Client.CompleteAsync(host, "a", request));
@@ -59,7 +63,7 @@ public sealed class LocalHostTests(EngineFixture engine)
     public async Task CompleteAsync_GrowthToThePolicysBound_EndsWithLength()
     {
         var reply = await Client.CompleteAsync(engine.Host(new PolicyOptions("full")), "a",
-            new() { Model = "small", Prompt = "It was", Sampling = SamplingOptions.Greedy, MaxTokens = null });
+            new() { Model = "small", Prompt = "It was", Sampling = Endless, MaxTokens = null });
         Assert.Equal((FinishReason.Length, 512L), (reply.Reason, reply.Usage.Window.Total));
     }
 
@@ -72,7 +76,8 @@ public sealed class LocalHostTests(EngineFixture engine)
         var reply = await Client.CompleteAsync(host, "a", Say("small", first));
         ChatMessage[] second = [.. first, new("assistant", reply.Text), new("user", "And then?")];
 
-        await using (var busy = host.CompleteAsync("b", Say("small", first) with { MaxTokens = 1_000_000 }, TestContext.Current.CancellationToken).GetAsyncEnumerator())
+        await using (var busy = host.CompleteAsync("b", Say("small", first) with { MaxTokens = 1_000_000, Sampling = Endless }, TestContext.Current.CancellationToken)
+            .GetAsyncEnumerator(TestContext.Current.CancellationToken))
         {
             Assert.True(await busy.MoveNextAsync());
             var refusal = await RefusalAsync(host, Say("small", second));
@@ -91,7 +96,7 @@ public sealed class LocalHostTests(EngineFixture engine)
         string text = string.Concat(Enumerable.Repeat("the wind and the sea ", 40));
         for (int i = 0; i < 12; i++)
         {
-            var request = new CompletionRequest { Prompt = $"{i} {text}", MaxTokens = 100_000, Sampling = SamplingOptions.Greedy };
+            var request = new CompletionRequest { Prompt = $"{i} {text}", MaxTokens = 100_000, Sampling = Endless };
             await foreach (var e in host.CompleteAsync("a", request, TestContext.Current.CancellationToken))
                 if (e is CompletionDelta) break;
             await Assert.ThrowsAsync<LongCtxException>(() => Client.CompleteAsync(host, "a", request with { Sampling = SamplingOptions.Greedy with { TopP = -1 } }));
@@ -102,7 +107,7 @@ public sealed class LocalHostTests(EngineFixture engine)
                 await foreach (var _ in host.CompleteAsync("a", request, cancelled.Token)) { }
             });
         }
-        Assert.Equal(FinishReason.Length, (await Client.CompleteAsync(host, "a", new() { Prompt = text, MaxTokens = 600, Sampling = SamplingOptions.Greedy })).Reason);
+        Assert.Equal(FinishReason.Length, (await Client.CompleteAsync(host, "a", new() { Prompt = text, MaxTokens = 600, Sampling = Endless })).Reason);
     }
 
     [Fact]
@@ -134,7 +139,7 @@ public sealed class LocalHostTests(EngineFixture engine)
         using var directory = new ModelCopy(config => config["chat_template"] =
             "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}{{ messages|length }} messages{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
         var model = await engine.Engine.LoadDecoderAsync(directory.Path, "unstable");
-        Assert.False(model.TemplateStability!.IsStable);
+        Assert.False(model.TemplateStability!.ContinuesPrompt);
         var host = new LocalConversationHost(engine.Engine, [model], [], new());
         ChatMessage[] first = [new("user", "Who stood at the door of the old house that night, when the wind blew from the sea?")];
         var reply = await Client.CompleteAsync(host, "a", Say(null, first));
@@ -159,8 +164,8 @@ public sealed class LocalHostTests(EngineFixture engine)
         Assert.Equal("Q4_1", models[1].Quantization);
         Assert.InRange(models[1].Parameters, 130_000_000, 140_000_000);
         Assert.All(models, m => Assert.True(m.Created > 0));
-        // SmolLM2 inserts a system turn of 25 tokens by itself: it is pinned.
-        Assert.Equal(("4,64,1,512,16", "25,1024,1,4096,64", ""), (models[0].Policy, models[1].Policy, models[2].Policy));
+        // SmolLM2 inserts a system turn of 21 tokens by itself: it is pinned.
+        Assert.Equal(("4,64,1,512,16", "21,1024,1,4096,64", ""), (models[0].Policy, models[1].Policy, models[2].Policy));
     }
 
     [Fact]
@@ -185,7 +190,7 @@ public sealed class LocalHostTests(EngineFixture engine)
     public async Task GetStatusAsync_WhileAReplyIsRead_CountsIt()
     {
         var host = engine.Host();
-        await foreach (var _ in host.CompleteAsync("a", Say("small", new ChatMessage("user", "Hi")) with { MaxTokens = 100_000 }, TestContext.Current.CancellationToken))
+        await foreach (var _ in host.CompleteAsync("a", Say("small", new ChatMessage("user", "Hi")) with { MaxTokens = 100_000, Sampling = Endless }, TestContext.Current.CancellationToken))
         {
             var status = await host.GetStatusAsync(TestContext.Current.CancellationToken);
             Assert.True(status.Ready);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LongCtx.Cli.Chat;
 using LongCtx.Cli.Options;
+using LongCtx.Server;
 
 namespace LongCtx.Cli.Commands;
 

@@ -1,14 +1,15 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using LongCtx.Engine.Scheduling;
+using LongCtx.Server;
 
 namespace LongCtx.Cli.Options;
 
 /// <summary>Options that several commands have in common.</summary>
 internal static class Common
 {
-    public const string DefaultModel = "smollm2-135m-instruct";
-    public const string DefaultEncoder = "all-minilm-l6-v2";
+    public const string DefaultModel = LocalHost.DefaultModel;
+    public const string DefaultEncoder = LocalHost.DefaultEncoder;
 
     public static Option<string> Model(string @default = DefaultModel) => new("--model")
     {

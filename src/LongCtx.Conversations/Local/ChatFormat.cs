@@ -4,7 +4,8 @@ namespace LongCtx.Conversations.Local;
 /// <param name="Render">Messages to text, with or without the opening of the reply. Throws <see cref="LongCtxException"/> where the template refuses.</param>
 /// <param name="Encode">Text to tokens; special tokens are recognised, none is added.</param>
 /// <param name="BosText">Text of the token that begins a stream; empty where there is none.</param>
-/// <param name="IsStable">Whether rendering more messages only appends text.</param>
+/// <param name="IsStable">Whether a prompt with its reply begins with that prompt. Otherwise every prompt is tokenised as a whole and compared
+/// token by token.</param>
 internal sealed record ChatFormat(
     Func<IReadOnlyList<ChatMessage>, bool, string> Render, Func<string, EncodedText> Encode, string BosText, bool IsStable)
 {

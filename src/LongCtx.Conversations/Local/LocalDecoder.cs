@@ -16,7 +16,7 @@ internal sealed class LocalDecoder
         (Model, _policy) = (model, policy);
         if (model.Template is { } template)
             _format = new(
-                (messages, opensReply) => Render(template, messages, opensReply), Encode, model.BosText, model.TemplateStability is { IsStable: true });
+                (messages, opensReply) => Render(template, messages, opensReply), Encode, model.BosText, model.TemplateStability is { ContinuesPrompt: true });
         DefaultPolicy = policy.Resolve(model.TrainedLength, DefaultSystemTokens());
     }
 
@@ -41,7 +41,10 @@ internal sealed class LocalDecoder
 
     public ModelDescription Describe() => new(
         Model.Name, "decoder", Model.Source.Architecture, Model.Source.ParameterCount, Model.Source.Quantization, Model.TrainedLength,
-        DefaultPolicy.ToString(), Model.Source.FileTime.ToUnixTimeSeconds());
+        DefaultPolicy.ToString(), Model.Source.FileTime.ToUnixTimeSeconds())
+    {
+        Warning = Model.TemplateStability?.Problem is { } problem ? $"the chat template is not stable under appending, so turns are computed anew where it is not: {problem}" : null,
+    };
 
     int DefaultSystemTokens()
     {

@@ -40,7 +40,7 @@ internal sealed class MessageEnds(ChatFormat format, IReadOnlyList<ChatMessage> 
 
     int? Rendered(int count)
     {
-        if (_renderings++ >= RenderingsMax) return null;
+        if (_renderings++ >= RenderingsMax && count < chat.Count) return null;
         if (format.TryRender(chat.Take(count), false) is not { } part || !text.StartsWith(part, StringComparison.Ordinal)) return null;
         if (count < chat.Count && ContentStart(count) is { } content && content >= part.Length)
             _openings[(chat[count - 1].Role, chat[count].Role)] = text[part.Length..content];

@@ -120,7 +120,7 @@ internal sealed unsafe class AttentionPlan(KvMemory memory, RotaryEmbedding rota
         _splitEntries.Clear();
         PartialCount = 0;
         _blockCount = 0;
-        int rows = batch.RowCount, entries = batch.Entries.Count;
+        int rows = batch.RowCount, entries = batch.Entries.Length;
         if (_slots.Length < rows)
         {
             _slots = new Slot[rows];

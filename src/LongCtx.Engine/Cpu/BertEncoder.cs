@@ -88,16 +88,18 @@ internal sealed unsafe class BertEncoder : IDisposable
     public float[][] Embed(IReadOnlyList<int[]> texts)
     {
         var vectors = new float[texts.Count][];
-        for (int first = 0; first < texts.Count;)
-        {
-            int count = 0, rows = 0;
-            while (first + count < texts.Count && rows + texts[first + count].Length <= _rowsMax) rows += texts[first + count++].Length;
-            if (count == 0) throw new ArgumentException($"a text of {texts[first].Length} tokens is longer than the model's {_config.PositionCount} positions", nameof(texts));
-            Run([.. texts.Skip(first).Take(count)], vectors.AsSpan(first, count));
-            first += count;
-        }
-
+        for (int first = 0; first < texts.Count;) first += EmbedBatch(texts, first, vectors);
         return vectors;
+    }
+
+    /// <summary>Embeds as many texts from number <paramref name="first"/> on as fit one batch; returns how many.</summary>
+    public int EmbedBatch(IReadOnlyList<int[]> texts, int first, float[][] vectors)
+    {
+        int count = 0, rows = 0;
+        while (first + count < texts.Count && rows + texts[first + count].Length <= _rowsMax) rows += texts[first + count++].Length;
+        if (count == 0) throw new ArgumentException($"a text of {texts[first].Length} tokens is longer than the model's {_config.PositionCount} positions", nameof(texts));
+        Run([.. texts.Skip(first).Take(count)], vectors.AsSpan(first, count));
+        return count;
     }
 
     void Run(int[][] texts, Span<float[]> vectors)

@@ -1,5 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
-
 namespace LongCtx.Engine.Files;
 
 /// <summary>
@@ -48,12 +46,15 @@ public sealed class GgufMetadata(string file, IReadOnlyDictionary<string, GgufMe
 
     public float[]? Floats(string key) => Find<float[]>(key, "an array of float32");
 
-    public int[]? Ints(string key) => !entries.TryGetValue(key, out Entry entry) ? null : entry.Value switch
+    /// <summary>int32, or uint32 if all values fit. Types are compared exactly, for the runtime lets a uint[] pass as an int[].</summary>
+    public int[]? Ints(string key)
     {
-        int[] values => values,
-        uint[] values when Array.TrueForAll(values, v => v <= int.MaxValue) => Array.ConvertAll(values, v => (int)v),
-        _ => throw Wrong(key, "an array of int32"),
-    };
+        if (!entries.TryGetValue(key, out Entry entry)) return null;
+        if (entry.Value.GetType() == typeof(int[])) return (int[])entry.Value;
+        return entry.Value.GetType() == typeof(uint[]) && Array.TrueForAll((uint[])entry.Value, v => v <= int.MaxValue)
+            ? Array.ConvertAll((uint[])entry.Value, v => (int)v)
+            : throw Wrong(key, "an array of int32");
+    }
 
     public long OffsetOf(string key) => entries.TryGetValue(key, out Entry entry) ? entry.Offset : 0;
 
@@ -79,7 +80,6 @@ public sealed class GgufMetadata(string file, IReadOnlyDictionary<string, GgufMe
     T? Find<T>(string key, string expected) where T : class =>
         entries.TryGetValue(key, out Entry entry) ? entry.Value as T ?? throw Wrong(key, expected) : null;
 
-    [SuppressMessage("Usage", "CA2201", Justification = "Returns the exception to throw.")]
     ModelFileException Wrong(string key, string expected) =>
         Fail(key, $"metadata '{key}' must be {expected} but is {Describe(entries[key].Value)}");
 

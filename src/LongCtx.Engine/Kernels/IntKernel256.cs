@@ -17,20 +17,15 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
     public static void Tile1(in IntTile tile)
     {
         byte* block = tile.Panel, x = tile.X;
+        Vector256<int> start = TDot.Start;
         Vector256<float> y0 = default, z0 = default;
         for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
-            Vector256<int> a0 = default, c0 = default;
-            for (int j = 0; j < 4; j++)
-            {
-                TPanel.Codes(block, j, 0, out Vector256<byte> low, out Vector256<byte> high);
-                TPanel.Codes(block, j, 1, out Vector256<byte> low8, out Vector256<byte> high8);
-                byte* xj = x + 16 * j;
-                a0 = TDot.Add(a0, low, Four(xj));
-                c0 = TDot.Add(c0, low8, Four(xj));
-                a0 = TDot.Add(a0, high, Four(xj + 64));
-                c0 = TDot.Add(c0, high8, Four(xj + 64));
-            }
+            Vector256<int> a0 = start, c0 = start;
+            Columns1(block, 0, x, ref a0, ref c0);
+            Columns1(block, 1, x, ref a0, ref c0);
+            Columns1(block, 2, x, ref a0, ref c0);
+            Columns1(block, 3, x, ref a0, ref c0);
             TPanel.Scales(block, 0, out Vector256<float> d, out Vector256<float> m);
             y0 = Add(y0, a0, d, m, x);
             TPanel.Scales(block, 1, out d, out m);
@@ -43,24 +38,15 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
     public static void Tile2(in IntTile tile)
     {
         byte* block = tile.Panel, x = tile.X;
+        Vector256<int> start = TDot.Start;
         Vector256<float> y0 = default, z0 = default, y1 = default, z1 = default;
         for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
-            Vector256<int> a0 = default, c0 = default, a1 = default, c1 = default;
-            for (int j = 0; j < 4; j++)
-            {
-                TPanel.Codes(block, j, 0, out Vector256<byte> low, out Vector256<byte> high);
-                TPanel.Codes(block, j, 1, out Vector256<byte> low8, out Vector256<byte> high8);
-                byte* xj = x + 16 * j;
-                a0 = TDot.Add(a0, low, Four(xj));
-                c0 = TDot.Add(c0, low8, Four(xj));
-                a1 = TDot.Add(a1, low, Four(xj + 4));
-                c1 = TDot.Add(c1, low8, Four(xj + 4));
-                a0 = TDot.Add(a0, high, Four(xj + 64));
-                c0 = TDot.Add(c0, high8, Four(xj + 64));
-                a1 = TDot.Add(a1, high, Four(xj + 68));
-                c1 = TDot.Add(c1, high8, Four(xj + 68));
-            }
+            Vector256<int> a0 = start, c0 = start, a1 = start, c1 = start;
+            Columns2(block, 0, x, ref a0, ref c0, ref a1, ref c1);
+            Columns2(block, 1, x, ref a0, ref c0, ref a1, ref c1);
+            Columns2(block, 2, x, ref a0, ref c0, ref a1, ref c1);
+            Columns2(block, 3, x, ref a0, ref c0, ref a1, ref c1);
             TPanel.Scales(block, 0, out Vector256<float> d, out Vector256<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
@@ -76,32 +62,15 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
     public static void Tile4(in IntTile tile)
     {
         byte* block = tile.Panel, x = tile.X;
+        Vector256<int> start = TDot.Start;
         Vector256<float> y0 = default, z0 = default, y1 = default, z1 = default, y2 = default, z2 = default, y3 = default, z3 = default;
         for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
-            Vector256<int> a0 = default, c0 = default, a1 = default, c1 = default, a2 = default, c2 = default, a3 = default, c3 = default;
-            for (int j = 0; j < 4; j++)
-            {
-                TPanel.Codes(block, j, 0, out Vector256<byte> low, out Vector256<byte> high);
-                TPanel.Codes(block, j, 1, out Vector256<byte> low8, out Vector256<byte> high8);
-                byte* xj = x + 16 * j;
-                a0 = TDot.Add(a0, low, Four(xj));
-                c0 = TDot.Add(c0, low8, Four(xj));
-                a1 = TDot.Add(a1, low, Four(xj + 4));
-                c1 = TDot.Add(c1, low8, Four(xj + 4));
-                a2 = TDot.Add(a2, low, Four(xj + 8));
-                c2 = TDot.Add(c2, low8, Four(xj + 8));
-                a3 = TDot.Add(a3, low, Four(xj + 12));
-                c3 = TDot.Add(c3, low8, Four(xj + 12));
-                a0 = TDot.Add(a0, high, Four(xj + 64));
-                c0 = TDot.Add(c0, high8, Four(xj + 64));
-                a1 = TDot.Add(a1, high, Four(xj + 68));
-                c1 = TDot.Add(c1, high8, Four(xj + 68));
-                a2 = TDot.Add(a2, high, Four(xj + 72));
-                c2 = TDot.Add(c2, high8, Four(xj + 72));
-                a3 = TDot.Add(a3, high, Four(xj + 76));
-                c3 = TDot.Add(c3, high8, Four(xj + 76));
-            }
+            Vector256<int> a0 = start, c0 = start, a1 = start, c1 = start, a2 = start, c2 = start, a3 = start, c3 = start;
+            Columns4(block, 0, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);
+            Columns4(block, 1, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);
+            Columns4(block, 2, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);
+            Columns4(block, 3, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);
             TPanel.Scales(block, 0, out Vector256<float> d, out Vector256<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
@@ -142,6 +111,60 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
             }
     }
 
+    // Column groups j and j + 4 for 1, 2 and 4 tokens; unrolled as in IntKernel512.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Columns1(byte* block, int j, byte* x, ref Vector256<int> a0, ref Vector256<int> c0)
+    {
+        TPanel.Codes(block, j, 0, out Vector256<byte> low, out Vector256<byte> high);
+        TPanel.Codes(block, j, 1, out Vector256<byte> low8, out Vector256<byte> high8);
+        a0 = TDot.Add(a0, low, Four(x + 16 * j));
+        c0 = TDot.Add(c0, low8, Four(x + 16 * j));
+        a0 = TDot.Add(a0, high, Four(x + 16 * j + 64));
+        c0 = TDot.Add(c0, high8, Four(x + 16 * j + 64));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Columns2(
+        byte* block, int j, byte* x, ref Vector256<int> a0, ref Vector256<int> c0,
+        ref Vector256<int> a1, ref Vector256<int> c1)
+    {
+        TPanel.Codes(block, j, 0, out Vector256<byte> low, out Vector256<byte> high);
+        TPanel.Codes(block, j, 1, out Vector256<byte> low8, out Vector256<byte> high8);
+        a0 = TDot.Add(a0, low, Four(x + 16 * j));
+        c0 = TDot.Add(c0, low8, Four(x + 16 * j));
+        a1 = TDot.Add(a1, low, Four(x + 16 * j + 4));
+        c1 = TDot.Add(c1, low8, Four(x + 16 * j + 4));
+        a0 = TDot.Add(a0, high, Four(x + 16 * j + 64));
+        c0 = TDot.Add(c0, high8, Four(x + 16 * j + 64));
+        a1 = TDot.Add(a1, high, Four(x + 16 * j + 68));
+        c1 = TDot.Add(c1, high8, Four(x + 16 * j + 68));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Columns4(
+        byte* block, int j, byte* x, ref Vector256<int> a0, ref Vector256<int> c0, ref Vector256<int> a1, ref Vector256<int> c1,
+        ref Vector256<int> a2, ref Vector256<int> c2, ref Vector256<int> a3, ref Vector256<int> c3)
+    {
+        TPanel.Codes(block, j, 0, out Vector256<byte> low, out Vector256<byte> high);
+        TPanel.Codes(block, j, 1, out Vector256<byte> low8, out Vector256<byte> high8);
+        a0 = TDot.Add(a0, low, Four(x + 16 * j));
+        c0 = TDot.Add(c0, low8, Four(x + 16 * j));
+        a1 = TDot.Add(a1, low, Four(x + 16 * j + 4));
+        c1 = TDot.Add(c1, low8, Four(x + 16 * j + 4));
+        a2 = TDot.Add(a2, low, Four(x + 16 * j + 8));
+        c2 = TDot.Add(c2, low8, Four(x + 16 * j + 8));
+        a3 = TDot.Add(a3, low, Four(x + 16 * j + 12));
+        c3 = TDot.Add(c3, low8, Four(x + 16 * j + 12));
+        a0 = TDot.Add(a0, high, Four(x + 16 * j + 64));
+        c0 = TDot.Add(c0, high8, Four(x + 16 * j + 64));
+        a1 = TDot.Add(a1, high, Four(x + 16 * j + 68));
+        c1 = TDot.Add(c1, high8, Four(x + 16 * j + 68));
+        a2 = TDot.Add(a2, high, Four(x + 16 * j + 72));
+        c2 = TDot.Add(c2, high8, Four(x + 16 * j + 72));
+        a3 = TDot.Add(a3, high, Four(x + 16 * j + 76));
+        c3 = TDot.Add(c3, high8, Four(x + 16 * j + 76));
+    }
+
     /// <summary>Four columns of one token, for all rows.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static Vector256<sbyte> Four(byte* x) => Vector256.Create(*(int*)x).AsSByte();
@@ -149,9 +172,8 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static Vector256<float> Add(Vector256<float> y, Vector256<int> sum, Vector256<float> d, Vector256<float> m, byte* x)
     {
-        Vector256<float> product = Vector256.ConvertToSingle(TDot.Sums(sum));
-        y = Fma.MultiplyAdd(product, d * Vector256.Create(*(float*)(x + Activations.ScaleOffset)), y);
-        return Fma.MultiplyAdd(m, Vector256.Create(*(float*)(x + Activations.SumOffset)), y);
+        y = Fma.MultiplyAdd(TDot.Sums(sum), d * Vector256.Create(*(float*)(x + Activations.ScaleOffset)), y);
+        return Fma.MultiplyAdd(Vector256.Create(*(float*)(x + Activations.SumOffset)), m, y);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -21,12 +21,10 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
         for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector512<int> a0 = default;
-            for (int j = 0; j < 4; j++)
-            {
-                TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
-                a0 = TDot.Add(a0, low, Four(x + 16 * j));
-                a0 = TDot.Add(a0, high, Four(x + 16 * j + 64));
-            }
+            Columns1(block, 0, x, ref a0);
+            Columns1(block, 1, x, ref a0);
+            Columns1(block, 2, x, ref a0);
+            Columns1(block, 3, x, ref a0);
             TPanel.Scales(block, out Vector512<float> d, out Vector512<float> m);
             y0 = Add(y0, a0, d, m, x);
         }
@@ -41,15 +39,10 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
         for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector512<int> a0 = default, a1 = default;
-            for (int j = 0; j < 4; j++)
-            {
-                TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
-                byte* xj = x + 16 * j;
-                a0 = TDot.Add(a0, low, Four(xj));
-                a1 = TDot.Add(a1, low, Four(xj + 4));
-                a0 = TDot.Add(a0, high, Four(xj + 64));
-                a1 = TDot.Add(a1, high, Four(xj + 68));
-            }
+            Columns2(block, 0, x, ref a0, ref a1);
+            Columns2(block, 1, x, ref a0, ref a1);
+            Columns2(block, 2, x, ref a0, ref a1);
+            Columns2(block, 3, x, ref a0, ref a1);
             TPanel.Scales(block, out Vector512<float> d, out Vector512<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
@@ -66,19 +59,10 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
         for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector512<int> a0 = default, a1 = default, a2 = default, a3 = default;
-            for (int j = 0; j < 4; j++)
-            {
-                TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
-                byte* xj = x + 16 * j;
-                a0 = TDot.Add(a0, low, Four(xj));
-                a1 = TDot.Add(a1, low, Four(xj + 4));
-                a2 = TDot.Add(a2, low, Four(xj + 8));
-                a3 = TDot.Add(a3, low, Four(xj + 12));
-                a0 = TDot.Add(a0, high, Four(xj + 64));
-                a1 = TDot.Add(a1, high, Four(xj + 68));
-                a2 = TDot.Add(a2, high, Four(xj + 72));
-                a3 = TDot.Add(a3, high, Four(xj + 76));
-            }
+            Columns4(block, 0, x, ref a0, ref a1, ref a2, ref a3);
+            Columns4(block, 1, x, ref a0, ref a1, ref a2, ref a3);
+            Columns4(block, 2, x, ref a0, ref a1, ref a2, ref a3);
+            Columns4(block, 3, x, ref a0, ref a1, ref a2, ref a3);
             TPanel.Scales(block, out Vector512<float> d, out Vector512<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
@@ -101,30 +85,13 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
         Vector512<float> y0 = default, y1 = default, y2 = default, y3 = default, y4 = default, y5 = default, y6 = default, y7 = default;
         for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
-            Vector512<int> a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default, a6 = default, a7 = default;
-            for (int j = 0; j < 4; j++)
-            {
-                TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
-                byte* xj = x + 16 * j, zj = xj + group;
-                a0 = TDot.Add(a0, low, Four(xj));
-                a1 = TDot.Add(a1, low, Four(xj + 4));
-                a2 = TDot.Add(a2, low, Four(xj + 8));
-                a3 = TDot.Add(a3, low, Four(xj + 12));
-                a4 = TDot.Add(a4, low, Four(zj));
-                a5 = TDot.Add(a5, low, Four(zj + 4));
-                a6 = TDot.Add(a6, low, Four(zj + 8));
-                a7 = TDot.Add(a7, low, Four(zj + 12));
-                a0 = TDot.Add(a0, high, Four(xj + 64));
-                a1 = TDot.Add(a1, high, Four(xj + 68));
-                a2 = TDot.Add(a2, high, Four(xj + 72));
-                a3 = TDot.Add(a3, high, Four(xj + 76));
-                a4 = TDot.Add(a4, high, Four(zj + 64));
-                a5 = TDot.Add(a5, high, Four(zj + 68));
-                a6 = TDot.Add(a6, high, Four(zj + 72));
-                a7 = TDot.Add(a7, high, Four(zj + 76));
-            }
-            TPanel.Scales(block, out Vector512<float> d, out Vector512<float> m);
             byte* z = x + group;
+            Vector512<int> a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default, a6 = default, a7 = default;
+            Columns8(block, 0, x, z, ref a0, ref a1, ref a2, ref a3, ref a4, ref a5, ref a6, ref a7);
+            Columns8(block, 1, x, z, ref a0, ref a1, ref a2, ref a3, ref a4, ref a5, ref a6, ref a7);
+            Columns8(block, 2, x, z, ref a0, ref a1, ref a2, ref a3, ref a4, ref a5, ref a6, ref a7);
+            Columns8(block, 3, x, z, ref a0, ref a1, ref a2, ref a3, ref a4, ref a5, ref a6, ref a7);
+            TPanel.Scales(block, out Vector512<float> d, out Vector512<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
             y2 = Add(y2, a2, d, m, x + 8);
@@ -164,6 +131,65 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
         }
     }
 
+    // Column groups j and j + 4 for 1, 2, 4 and 8 tokens. Loops over j would cost as many address instructions as there are spare ports.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Columns1(byte* block, int j, byte* x, ref Vector512<int> a0)
+    {
+        TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
+        a0 = TDot.Add(a0, low, Four(x + 16 * j));
+        a0 = TDot.Add(a0, high, Four(x + 16 * j + 64));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Columns2(byte* block, int j, byte* x, ref Vector512<int> a0, ref Vector512<int> a1)
+    {
+        TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
+        a0 = TDot.Add(a0, low, Four(x + 16 * j));
+        a1 = TDot.Add(a1, low, Four(x + 16 * j + 4));
+        a0 = TDot.Add(a0, high, Four(x + 16 * j + 64));
+        a1 = TDot.Add(a1, high, Four(x + 16 * j + 68));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Columns4(
+        byte* block, int j, byte* x, ref Vector512<int> a0, ref Vector512<int> a1,
+        ref Vector512<int> a2, ref Vector512<int> a3)
+    {
+        TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
+        a0 = TDot.Add(a0, low, Four(x + 16 * j));
+        a1 = TDot.Add(a1, low, Four(x + 16 * j + 4));
+        a2 = TDot.Add(a2, low, Four(x + 16 * j + 8));
+        a3 = TDot.Add(a3, low, Four(x + 16 * j + 12));
+        a0 = TDot.Add(a0, high, Four(x + 16 * j + 64));
+        a1 = TDot.Add(a1, high, Four(x + 16 * j + 68));
+        a2 = TDot.Add(a2, high, Four(x + 16 * j + 72));
+        a3 = TDot.Add(a3, high, Four(x + 16 * j + 76));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Columns8(
+        byte* block, int j, byte* x, byte* z, ref Vector512<int> a0, ref Vector512<int> a1, ref Vector512<int> a2, ref Vector512<int> a3,
+        ref Vector512<int> a4, ref Vector512<int> a5, ref Vector512<int> a6, ref Vector512<int> a7)
+    {
+        TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
+        a0 = TDot.Add(a0, low, Four(x + 16 * j));
+        a1 = TDot.Add(a1, low, Four(x + 16 * j + 4));
+        a2 = TDot.Add(a2, low, Four(x + 16 * j + 8));
+        a3 = TDot.Add(a3, low, Four(x + 16 * j + 12));
+        a4 = TDot.Add(a4, low, Four(z + 16 * j));
+        a5 = TDot.Add(a5, low, Four(z + 16 * j + 4));
+        a6 = TDot.Add(a6, low, Four(z + 16 * j + 8));
+        a7 = TDot.Add(a7, low, Four(z + 16 * j + 12));
+        a0 = TDot.Add(a0, high, Four(x + 16 * j + 64));
+        a1 = TDot.Add(a1, high, Four(x + 16 * j + 68));
+        a2 = TDot.Add(a2, high, Four(x + 16 * j + 72));
+        a3 = TDot.Add(a3, high, Four(x + 16 * j + 76));
+        a4 = TDot.Add(a4, high, Four(z + 16 * j + 64));
+        a5 = TDot.Add(a5, high, Four(z + 16 * j + 68));
+        a6 = TDot.Add(a6, high, Four(z + 16 * j + 72));
+        a7 = TDot.Add(a7, high, Four(z + 16 * j + 76));
+    }
+
     /// <summary>Four columns of one token, for all rows.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static Vector512<sbyte> Four(byte* x) => Vector512.Create(*(int*)x).AsSByte();
@@ -173,7 +199,7 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
     {
         Vector512<float> product = Vector512.ConvertToSingle(TDot.Sums(sum));
         y = Avx512F.FusedMultiplyAdd(product, d * Vector512.Create(*(float*)(x + Activations.ScaleOffset)), y);
-        return Avx512F.FusedMultiplyAdd(m, Vector512.Create(*(float*)(x + Activations.SumOffset)), y);
+        return Avx512F.FusedMultiplyAdd(Vector512.Create(*(float*)(x + Activations.SumOffset)), m, y);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

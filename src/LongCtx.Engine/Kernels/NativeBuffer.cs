@@ -2,21 +2,17 @@ using System.Runtime.InteropServices;
 
 namespace LongCtx.Engine.Kernels;
 
-/// <summary>Zeroed memory outside the garbage collector, aligned to a cache line.</summary>
-internal sealed unsafe partial class NativeBuffer : SafeHandle
+/// <summary>Zeroed memory outside the garbage collector, aligned to a cache line, in large pages where possible.</summary>
+internal sealed unsafe class NativeBuffer : SafeHandle
 {
-    const nuint CacheLine = 64, HugePage = 2 << 20;
-    const int MadviseHugePage = 14;
+    readonly HugePages.Chunk _chunk;
 
     public NativeBuffer(nuint bytes) : base(0, ownsHandle: true)
     {
-        Bytes = Math.Max(bytes, CacheLine);
-        bool huge = Bytes >= 2 * HugePage;
-        Pointer = (byte*)NativeMemory.AlignedAlloc(Bytes, huge ? HugePage : CacheLine);
+        Bytes = bytes;
+        Pointer = HugePages.Rent(bytes, out _chunk);
         SetHandle((nint)Pointer);
-        // Weights are streamed once per token: 2 MB pages save most page walks, and most page faults at load. A refusal does no harm.
-        if (huge && OperatingSystem.IsLinux()) _ = Madvise(Pointer, Bytes, MadviseHugePage);
-        NativeMemory.Clear(Pointer, Bytes);
+        NativeMemory.Clear(Pointer, bytes);
     }
 
     public byte* Pointer { get; }
@@ -27,11 +23,7 @@ internal sealed unsafe partial class NativeBuffer : SafeHandle
 
     protected override bool ReleaseHandle()
     {
-        NativeMemory.AlignedFree((void*)handle);
+        HugePages.Return(_chunk);
         return true;
     }
-
-    [LibraryImport("libc", EntryPoint = "madvise")]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
-    private static partial int Madvise(byte* address, nuint length, int advice);
 }

@@ -25,11 +25,11 @@ internal readonly struct Partition
     {
         if (tokens == 0) return default;
         int tokensPerPart = Math.Min(tokens, TokensPerPart);
-        long panelBytes = (long)w.Bytes / w.PanelCount;
-        long smallest = Math.Max(1, SmallestPartBytes / (panelBytes * tokensPerPart));
-        long even = (w.PanelCount + (long)threads * PartsPerThread - 1) / (threads * PartsPerThread);
-        long panelsPerPart = Math.Max(smallest, even);
-        if ((w.Forms & ActivationForms.Float) == ActivationForms.Float) panelsPerPart = (panelsPerPart + 3) & ~3L; // float kernels take up to 4 panels at once
+        long worthwhile = (long)w.Bytes * tokensPerPart / SmallestPartBytes;
+        long panelParts = Math.Clamp(worthwhile, 1, (long)threads * PartsPerThread);
+        if (panelParts > threads) panelParts -= panelParts % threads; // equal parts end together only if every thread gets as many
+        long panelsPerPart = (w.PanelCount + panelParts - 1) / panelParts;
+        if ((w.Forms & ActivationForms.Float) == ActivationForms.Float) panelsPerPart = (panelsPerPart + 3) & ~3L; // float kernels take up to 4 at once
         return new Partition(tokens, tokensPerPart, w.PanelCount, (int)Math.Min(panelsPerPart, w.PanelCount));
     }
 

@@ -20,7 +20,7 @@ internal readonly unsafe struct Q6KKernel256<TDot> : IIntKernel where TDot : str
             Vector256<float> y = default;
             for (int b = tile.Blocks; b > 0; b--, block += BlockBytes, x += Activations.RecordBytes)
             {
-                Vector256<int> a = default, c = default;
+                Vector256<int> a = TDot.Start, c = TDot.Start;
                 for (int j = 0; j < 4; j++)
                 {
                     Panel256.Bytes(block, j, half, out Vector256<byte> low, out Vector256<byte> high);
@@ -50,10 +50,11 @@ internal readonly unsafe struct Q6KKernel256<TDot> : IIntKernel where TDot : str
         for (int half = 0; half < 2; half++)
         {
             byte* block = tile.Panel, x = tile.X;
+            Vector256<int> start = TDot.Start;
             Vector256<float> y0 = default, y1 = default, y2 = default, y3 = default;
             for (int b = tile.Blocks; b > 0; b--, block += BlockBytes, x += Activations.RecordBytes)
             {
-                Vector256<int> a0 = default, a1 = default, a2 = default, a3 = default, c0 = default, c1 = default, c2 = default, c3 = default;
+                Vector256<int> a0 = start, a1 = start, a2 = start, a3 = start, c0 = start, c1 = start, c2 = start, c3 = start;
                 for (int j = 0; j < 4; j++)
                 {
                     Panel256.Bytes(block, j, half, out Vector256<byte> low, out Vector256<byte> high);
@@ -91,8 +92,8 @@ internal readonly unsafe struct Q6KKernel256<TDot> : IIntKernel where TDot : str
     static Vector256<float> Add(Vector256<float> y, Vector256<int> low, Vector256<int> high, Vector256<float> d, Vector256<float> e, byte* x)
     {
         Vector256<float> dx = Vector256.Create(*(float*)(x + Activations.ScaleOffset));
-        y = Fma.MultiplyAdd(Vector256.ConvertToSingle(TDot.Sums(low)), d * dx, y);
-        y = Fma.MultiplyAdd(Vector256.ConvertToSingle(TDot.Sums(high)), e * dx, y);
+        y = Fma.MultiplyAdd(TDot.Sums(low), d * dx, y);
+        y = Fma.MultiplyAdd(TDot.Sums(high), e * dx, y);
         y = Fma.MultiplyAdd(d * -32f, Vector256.Create(*(float*)(x + Activations.LowSumOffset)), y);
         return Fma.MultiplyAdd(e * -32f, Vector256.Create(*(float*)(x + Activations.HighSumOffset)), y);
     }

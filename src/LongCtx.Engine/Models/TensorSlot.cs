@@ -18,7 +18,7 @@ public enum TensorSlot
     EmbeddingNorm,
     EmbeddingNormBias,
 
-    // Per layer, both
+    // Per layer, both. A decoder's norms stand before attention and feed-forward, an encoder's behind them and their residual.
     AttentionNorm,
     AttentionNormBias,
     Query,

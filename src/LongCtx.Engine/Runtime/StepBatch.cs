@@ -36,7 +36,7 @@ public sealed unsafe class StepBatch : IDisposable
     long _logitsCapacity;
     int _vocabulary;
 
-    public IReadOnlyList<Entry> Entries => _entries;
+    public ReadOnlySpan<Entry> Entries => CollectionsMarshal.AsSpan(_entries);
 
     /// <summary>Token ids of all rows.</summary>
     public ReadOnlySpan<int> Tokens => CollectionsMarshal.AsSpan(_tokens);

@@ -116,7 +116,7 @@ sealed class Candidates(int vocabulary)
         double measure = byMass ? inside.Mass : inside.Count;
         int kept = 0;
         for (; kept < edge.Length && measure < goal; kept++) measure += byMass ? _weights[(int)(uint)edge[kept]] : 1;
-        foreach (ulong key in edge[kept..]) Drop((int)(uint)key);
+        foreach (ulong key in edge[kept..]) _distances[(int)(uint)key] = float.PositiveInfinity;
         DropBeyond(far);
     }
 
@@ -179,12 +179,6 @@ sealed class Candidates(int vocabulary)
             distances[i] = Vector512.ConditionalSelect(beyond, dropped, distances[i]);
             weights[i] = Vector512.AndNot(weights[i], beyond);
         }
-    }
-
-    void Drop(int id)
-    {
-        _distances[id] = float.PositiveInfinity;
-        _weights[id] = 0;
     }
 
     static Span<Vector512<float>> Vectors(Span<float> values) => MemoryMarshal.Cast<float, Vector512<float>>(values);

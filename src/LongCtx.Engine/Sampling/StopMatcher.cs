@@ -53,7 +53,7 @@ public sealed class StopMatcher
         return text[..length];
     }
 
-    // A stop text reaches back past the held text never: a longer beginning of it would have been held.
+    // A stop text never reaches back past the held text: a longer beginning of it would have been held.
     string? CompleteAt(ReadOnlySpan<char> text)
     {
         string? longest = null;

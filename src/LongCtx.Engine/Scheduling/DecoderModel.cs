@@ -20,7 +20,7 @@ public sealed class DecoderModel
         if (source.ChatTemplate is { } template)
         {
             Template = ChatTemplate.Parse(template);
-            TemplateStability = Template.CheckStability(BosText, EosText);
+            TemplateStability = TemplateStability.Check(Template, BosText, EosText);
         }
     }
 

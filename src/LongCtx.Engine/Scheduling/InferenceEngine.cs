@@ -122,7 +122,13 @@ public sealed class InferenceEngine : IAsyncDisposable
     }
 
     /// <summary>Embeds texts given as token ids; one L2-normalised vector each.</summary>
-    public Task<float[][]> EmbedAsync(EncoderModel model, IReadOnlyList<int[]> inputs) => OnEngine(() => model.Encoder.Embed(inputs));
+    public async Task<float[][]> EmbedAsync(EncoderModel model, IReadOnlyList<int[]> inputs)
+    {
+        var vectors = new float[inputs.Count][];
+        // One batch at a time: between two of them others get their next token.
+        for (int first = 0; first < inputs.Count;) first += await OnEngine(() => model.Encoder.EmbedBatch(inputs, first, vectors)).ConfigureAwait(false);
+        return vectors;
+    }
 
     int FreePlaces() => Math.Max(0, Options.RunningMax - Status.Running);
 

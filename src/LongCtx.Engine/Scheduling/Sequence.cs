@@ -69,7 +69,7 @@ public sealed class Sequence
         long total = Cache.Count + (Pending >= 0 ? 1 : 0);
         long newest = Math.Max(0, Cache.Count - 1);
         long visible = Cache.Count == 0 ? 0 : Policy.VisibleCount(newest, Cache.Turns);
-        Window = new((int)visible, Policy.Capacity, Cache.Count - visible, total);
+        Window = new((int)visible, Policy.Capacity, Cache.Count - visible, total) { Sinks = (int)Math.Min(Policy.Sinks, total) };
         Volatile.Write(ref _count, total);
     }
 }

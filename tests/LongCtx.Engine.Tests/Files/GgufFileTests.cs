@@ -37,7 +37,7 @@ public sealed class GgufFileTests : IDisposable
     public void Metadata_TypedGetters_ConvertWhatFitsAndRefuseTheRest()
     {
         using GgufFile file = Open(new GgufWriter().Add("u8", (byte)7).Add("u64", ulong.MaxValue).Add("f32", 0.5f).Add("text", "x").Add("ids", new uint[] { 1, 2 })
-            .Add("i64", 1L << 40));
+            .Add("i64", 1L << 40).Add("large", new[] { 3_000_000_000u }));
         GgufMetadata m = file.Metadata;
 
         Assert.Equal((7L, 7, 7.0, 0.5), (m.Integer("u8"), m.Int("u8"), m.Number("u8"), m.Number("f32")));
@@ -48,6 +48,7 @@ public sealed class GgufFileTests : IDisposable
         Assert.Throws<ModelFileException>(() => m.Integer("u64"));
         Assert.Throws<ModelFileException>(() => m.Int("i64"));
         Assert.Throws<ModelFileException>(() => m.Integer("f32"));
+        Assert.Throws<ModelFileException>(() => m.Ints("large"));
         Assert.Throws<ModelFileException>(() => m.Number("text"));
         ModelFileException e = Assert.Throws<ModelFileException>(() => m.Strings("text"));
         Assert.Contains("'text' must be an array of strings but is String", e.Message);

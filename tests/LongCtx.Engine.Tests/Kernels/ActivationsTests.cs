@@ -5,10 +5,13 @@ namespace LongCtx.Engine.Tests.Kernels;
 
 public sealed unsafe class ActivationsTests
 {
-    [Fact]
-    public void Load_AnyTokens_HoldsTheRoundedBlocksAndTheirSums()
+    [Theory]
+    [InlineData(96)] // fewer blocks than the four that are quantised at once
+    [InlineData(128)]
+    [InlineData(576)]
+    public void Load_AnyTokens_HoldsTheRoundedBlocksAndTheirSums(int cols)
     {
-        const int tokens = 11, cols = 96;
+        const int tokens = 11;
         using var sample = new SampleActivations(tokens, cols, ActivationForms.Int8, seed: 3);
         double[] seen = sample.Seen(TensorType.Q8_0);
         Activations x = sample.Loaded;
@@ -34,7 +37,7 @@ public sealed unsafe class ActivationsTests
     [Fact]
     public void Load_RangesInAnyOrder_SameAsAllAtOnce()
     {
-        const int tokens = 23, cols = 64;
+        const int tokens = 23, cols = 192;
         using var sample = new SampleActivations(tokens, cols, ActivationForms.Int8 | ActivationForms.Float, seed: 4);
         using var pieces = new Activations(tokens, cols, sample.Loaded.Forms);
         fixed (float* x = sample.Values)

@@ -175,13 +175,19 @@ public sealed unsafe class MatMulTests : IDisposable
             }
             Step(1);
             Step(Tokens);
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            for (int i = 0; i < 20; i++)
+            // A collection that other tests cause books the rest of this thread's allocation buffer on it, so the least of a few counts.
+            long least = long.MaxValue;
+            for (int attempt = 0; attempt < 5 && least > 0; attempt++)
             {
-                Step(1);
-                Step(Tokens);
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                for (int i = 0; i < 10; i++)
+                {
+                    Step(1);
+                    Step(Tokens);
+                }
+                least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
             }
-            Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+            Assert.Equal(0, least);
         }
     }
 

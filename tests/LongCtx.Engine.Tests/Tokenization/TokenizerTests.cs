@@ -137,8 +137,8 @@ public class TokenizerTests
         string text = new System.Text.StringBuilder().Insert(0, pattern, length).ToString();
         System.Diagnostics.Stopwatch watch = System.Diagnostics.Stopwatch.StartNew();
         int[] ids = tokenizer.Encode(text);
-        // A quadratic walk over a megabyte takes minutes; this is a fraction of a second.
-        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(10), $"took {watch.Elapsed}");
+        // A quadratic walk over a megabyte takes an hour; this takes a second or two.
+        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(60), $"took {watch.Elapsed}");
         if (model != "minilm") Assert.Equal(text, tokenizer.Decode(ids, false));
     }
 
