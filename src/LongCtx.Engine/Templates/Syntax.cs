@@ -26,7 +26,6 @@ internal sealed record Arguments(IReadOnlyList<Expression> Positional, IReadOnly
 
 internal sealed record Call(int Line, Expression Callee, Arguments Arguments) : Expression(Line);
 
-/// <param name="Input">Null inside a filter block: the text of the block.</param>
 internal sealed record Filter(int Line, Expression Input, string Id, Arguments Arguments) : Expression(Line);
 
 internal sealed record Test(int Line, Expression Input, string Id, Arguments Arguments, bool Negated) : Expression(Line);
