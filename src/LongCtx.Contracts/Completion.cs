@@ -69,4 +69,8 @@ public sealed record Usage(
 /// <param name="Capacity">Most keys a token may see; 0 is unlimited.</param>
 /// <param name="Evicted">Tokens that have left the window since the sequence began.</param>
 /// <param name="Total">Tokens of the sequence in all.</param>
-public readonly record struct WindowState(int Visible, int Capacity, long Evicted, long Total);
+public readonly record struct WindowState(int Visible, int Capacity, long Evicted, long Total)
+{
+    /// <summary>Tokens at the start of the sequence that never leave; the evicted ones followed them.</summary>
+    public int Sinks { get; init; }
+}

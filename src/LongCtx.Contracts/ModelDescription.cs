@@ -9,7 +9,11 @@ namespace LongCtx;
 /// <param name="Policy">The five numbers S,W,G,C,B that a conversation gets unless it asks for others; empty for an encoder.</param>
 /// <param name="Created">Unix time of the model file.</param>
 public sealed record ModelDescription(
-    string Id, string Kind, string Architecture, long Parameters, string Quantization, int TrainedLength, string Policy, long Created);
+    string Id, string Kind, string Architecture, long Parameters, string Quantization, int TrainedLength, string Policy, long Created)
+{
+    /// <summary>What works less well with this model than with others, for its operator; null when nothing does.</summary>
+    public string? Warning { get; init; }
+}
 
 /// <summary>Load of a host, for health checks and the page.</summary>
 public sealed record HostStatus(bool Ready, int Running, int Queued, int KvBlocksUsed, int KvBlocksTotal);

@@ -1,0 +1,174 @@
+using System.Diagnostics;
+using System.Numerics.Tensors;
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Runtime;
+
+namespace LongCtx.Cli.Bench;
+
+/// <summary>
+/// Times steps of one runner, without scheduler and network. Prompts are random tokens, the same in every run: the speed of a dense
+/// model does not depend on what it reads.
+/// </summary>
+internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int runs, CancellationToken cancellation) : IDisposable
+{
+    public const int ChunkMax = 256;
+
+    /// <summary>Steps of one timed run: long enough for the clock, short enough that the context hardly grows.</summary>
+    const int DecodeSteps = 32;
+
+    const int AllocationSteps = 9;
+
+    /// <summary>Tokens beyond the context that a timed run appends.</summary>
+    public const int StepsMax = DecodeSteps + 1;
+
+    readonly StepBatch _batch = new();
+
+    /// <summary>Managed bytes that a usual decode step allocates, the most of all loads; null before the first.</summary>
+    public double? AllocatedBytesPerStep { get; private set; }
+
+    public double PrefillTokensPerSecond(int tokens)
+    {
+        int[] prompt = RandomTokens(tokens, seed: 1);
+        return Median.Of(runs, () =>
+        {
+            using var sequence = new KvSequence(runner.Pool, policy);
+            long start = Stopwatch.GetTimestamp();
+            Feed(sequence, prompt, LogitsKind.Last);
+            return tokens / Stopwatch.GetElapsedTime(start).TotalSeconds;
+        });
+    }
+
+    /// <summary>Tokens per second of all conversations together; each takes its most likely token, as generation does.</summary>
+    public double DecodeTokensPerSecond(DecodeLoad load)
+    {
+        var prompts = new KvSequence[load.Conversations];
+        try
+        {
+            for (int c = 0; c < prompts.Length; c++)
+            {
+                prompts[c] = new KvSequence(runner.Pool, policy);
+                Feed(prompts[c], RandomTokens(load.Context, seed: 100 + c), LogitsKind.None);
+            }
+
+            OnCopies(prompts, CountAllocations);
+            return Median.Of(runs, () => load.Conversations * DecodeSteps / OnCopies(prompts, Time));
+        }
+        finally
+        {
+            foreach (KvSequence? sequence in prompts) sequence?.Dispose();
+        }
+    }
+
+    /// <summary>Milliseconds per token of one stream, at each of the ascending positions.</summary>
+    public IEnumerable<(int Position, double MsPerToken)> Stream(IEnumerable<int> positions, Action<long> progress)
+    {
+        using var stream = new KvSequence(runner.Pool, policy);
+        var random = new Random(2);
+        foreach (int position in positions)
+        {
+            while (stream.Count < position)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                var chunk = new int[(int)Math.Min(Math.Min(ChunkMax, runner.StepTokensMax), position - stream.Count)];
+                for (int i = 0; i < chunk.Length; i++) chunk[i] = random.Next(runner.VocabularySize);
+                Step(stream, chunk, LogitsKind.None);
+                progress(stream.Count);
+            }
+
+            OnCopies([stream], CountAllocations);
+            yield return (position, Median.Of(runs, () => 1000 * OnCopies([stream], Time) / DecodeSteps));
+        }
+    }
+
+    /// <summary>Seconds that <see cref="DecodeSteps"/> steps take.</summary>
+    double Time(KvSequence[] sequences, int[] tokens)
+    {
+        long start = Stopwatch.GetTimestamp();
+        for (int i = 0; i < DecodeSteps; i++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            StepTogether(sequences, tokens);
+        }
+
+        return Stopwatch.GetElapsedTime(start).TotalSeconds;
+    }
+
+    /// <summary>Also warms up. The median, because a block table grows now and then: once in 64 tokens or more.</summary>
+    double CountAllocations(KvSequence[] sequences, int[] tokens)
+    {
+        double bytes = Median.Of(AllocationSteps, () =>
+        {
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            StepTogether(sequences, tokens);
+            return GC.GetTotalAllocatedBytes(precise: true) - before;
+        });
+        AllocatedBytesPerStep = Math.Max(AllocatedBytesPerStep ?? 0, bytes);
+        return bytes;
+    }
+
+    /// <summary>Measures on copies of the sequences, which stay as they are: every run starts at the same context.</summary>
+    double OnCopies(ReadOnlySpan<KvSequence> sequences, Func<KvSequence[], int[], double> measure)
+    {
+        var copies = new KvSequence[sequences.Length];
+        var tokens = new int[sequences.Length];
+        for (int c = 0; c < copies.Length; c++)
+        {
+            copies[c] = sequences[c].Fork();
+            tokens[c] = 1 + c;
+        }
+
+        try
+        {
+            StepTogether(copies, tokens); // writes into shared blocks: they are copied here, not in the timed steps
+            return measure(copies, tokens);
+        }
+        finally
+        {
+            foreach (KvSequence copy in copies) copy.Dispose();
+        }
+    }
+
+    void StepTogether(KvSequence[] sequences, int[] tokens)
+    {
+        _batch.Clear();
+        for (int c = 0; c < sequences.Length; c++) _batch.Add(sequences[c], tokens.AsSpan(c, 1), LogitsKind.Last);
+        runner.Step(_batch);
+        for (int c = 0; c < sequences.Length; c++) tokens[c] = TensorPrimitives.IndexOfMax<float>(_batch.Logits(c));
+    }
+
+    /// <summary>The most likely token after a beginning of one token.</summary>
+    public int FirstToken()
+    {
+        using var sequence = new KvSequence(runner.Pool, policy);
+        Step(sequence, [1], LogitsKind.Last);
+        return TensorPrimitives.IndexOfMax<float>(_batch.Logits(0));
+    }
+
+    void Feed(KvSequence sequence, int[] tokens, LogitsKind lastLogits)
+    {
+        int chunk = Math.Min(ChunkMax, runner.StepTokensMax);
+        for (int done = 0; done < tokens.Length; done += chunk)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            int count = Math.Min(chunk, tokens.Length - done);
+            Step(sequence, tokens.AsSpan(done, count), done + count == tokens.Length ? lastLogits : LogitsKind.None);
+        }
+    }
+
+    void Step(KvSequence sequence, ReadOnlySpan<int> tokens, LogitsKind logits)
+    {
+        _batch.Clear();
+        _batch.Add(sequence, tokens, logits);
+        runner.Step(_batch);
+    }
+
+    int[] RandomTokens(int count, int seed)
+    {
+        var random = new Random(seed);
+        var tokens = new int[count];
+        for (int i = 0; i < count; i++) tokens[i] = random.Next(runner.VocabularySize);
+        return tokens;
+    }
+
+    public void Dispose() => _batch.Dispose();
+}

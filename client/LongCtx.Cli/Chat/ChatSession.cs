@@ -1,0 +1,54 @@
+using System.Runtime.CompilerServices;
+using System.Text;
+using LongCtx.Conversations;
+
+namespace LongCtx.Cli.Chat;
+
+/// <summary>
+/// One conversation as the client keeps it: the messages. The host recognises them by their hashes, so a turn costs what is new, not what was.
+/// </summary>
+internal sealed class ChatSession
+{
+    readonly IConversationHost _host;
+    readonly SamplingOptions _sampling;
+    readonly List<ChatMessage> _messages = [];
+
+    public ChatSession(IConversationHost host, SamplingOptions sampling, int? maxTokens, string? system)
+    {
+        _host = host;
+        _sampling = sampling;
+        MaxTokens = maxTokens;
+        if (system is not null) _messages.Add(new("system", system));
+    }
+
+    /// <summary>Most tokens of one reply; null is no limit.</summary>
+    public int? MaxTokens { get; }
+
+    public IReadOnlyList<ChatMessage> Messages => _messages;
+
+    /// <summary>
+    /// Sends a message and streams the reply. What has arrived of a reply becomes part of the conversation even if it is cancelled: both
+    /// sides have seen it. A message that was refused is taken back.
+    /// </summary>
+    public async IAsyncEnumerable<CompletionEvent> SendAsync(string text, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        _messages.Add(new("user", text));
+        var reply = new StringBuilder();
+        bool accepted = false;
+        try
+        {
+            var request = new CompletionRequest { Messages = [.. _messages], MaxTokens = MaxTokens, Sampling = _sampling };
+            await foreach (CompletionEvent e in _host.CompleteAsync("local", request, cancellation))
+            {
+                accepted = true;
+                if (e is CompletionDelta delta) reply.Append(delta.Text);
+                yield return e;
+            }
+        }
+        finally
+        {
+            if (accepted) _messages.Add(new("assistant", reply.ToString()));
+            else _messages.RemoveAt(_messages.Count - 1);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+using LongCtx.Cli.Evaluation;
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Cpu;
+using LongCtx.Engine.Models;
+using LongCtx.Engine.Templates;
+using LongCtx.Engine.Tokenization;
+
+namespace LongCtx.Cli;
+
+/// <summary>An open decoder model, below the engine: for measurements that drive the runner themselves.</summary>
+internal sealed class DecoderFiles : IDisposable
+{
+    /// <summary>Enough for a key's digits at once, or for many conversations that decode together.</summary>
+    const int StepTokensMin = 256;
+
+    readonly ModelSource _source;
+    readonly Lazy<Tokenizer> _tokenizer;
+
+    DecoderFiles(ModelSource source)
+    {
+        _source = source;
+        _tokenizer = new(() => ModelTokenizer.Load(source));
+    }
+
+    public DecoderConfig Config => _source.Decoder!;
+
+    public Tokenizer Tokenizer => _tokenizer.Value;
+
+    /// <param name="model">A bundled model's name or a path.</param>
+    public static DecoderFiles Open(string model)
+    {
+        ModelSource source = ModelFiles.Open(model);
+        if (source.Decoder is not null) return new(source);
+        source.Dispose();
+        throw new LongCtxException(ErrorCode.InvalidRequest,
+            $"model '{model}' is an encoder ({source.Architecture}), which cannot predict text: use it with 'longctx embed', or give a decoder", "model");
+    }
+
+    /// <summary>Weights and room for the KV blocks of <paramref name="sequences"/> sequences of <paramref name="tokens"/> tokens each.</summary>
+    public CpuModelRunner Load(int threads, AttentionPolicy policy, long tokens, int chunk, int sequences = 1)
+    {
+        long blocks = (long)KvDemand.Blocks(policy, tokens, chunk) * sequences;
+        return CpuModelRunner.Load(_source, threads, blocks * BlockBytesMax, Math.Max(chunk, StepTokensMin));
+    }
+
+    /// <summary>Memory is allocated block by block as it is used, so an upper estimate costs nothing: f16 keys and values, padded, and a bias per key.</summary>
+    long BlockBytesMax =>
+        (long)Config.LayerCount * Config.KeyValueHeadCount * BlockPool.BlockSize * (2 * (Config.HeadDimension + 16) * sizeof(ushort) + sizeof(float));
+
+    public bool HasChatTemplate => _source.ChatTemplate is not null;
+
+    /// <summary>What the model's template puts before a user's first message, and between it and the reply.</summary>
+    public (string Opening, string Closing) ChatFrame()
+    {
+        const string mark = "zqmessageqz";
+        if (_source.ChatTemplate is not { } template)
+            throw new LongCtxException(ErrorCode.InvalidRequest, $"model {_source.Path} has no chat template: use the raw form", "form");
+        string text = ChatTemplate.Parse(template).Render([new("user", mark)], true, TextOf(Tokenizer.BeginOfStream), TextOf(Tokenizer.EndOfStream));
+        int at = text.IndexOf(mark, StringComparison.Ordinal);
+        if (at < 0) throw new LongCtxException(ErrorCode.InvalidRequest, $"the chat template of {_source.Path} does not show the user's message: use the raw form", "form");
+        return (text[..at], text[(at + mark.Length)..]);
+    }
+
+    string TextOf(int? token) => token is { } id ? System.Text.Encoding.UTF8.GetString(Tokenizer.TokenBytes(id)) : "";
+
+    public void Dispose() => _source.Dispose();
+}

@@ -1,0 +1,80 @@
+using LongCtx.Conversations.Local;
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Files;
+using LongCtx.Engine.Models;
+using LongCtx.Engine.Scheduling;
+using LongCtx.Engine.Templates;
+using LongCtx.Engine.Tokenization;
+
+namespace LongCtx.Server;
+
+/// <summary>A conversation host in this process together with the engine it stands on: the one composition for local work.</summary>
+public sealed class LocalHost : IConversationHost, IAsyncDisposable
+{
+    public const string DefaultModel = "smollm2-135m-instruct";
+    public const string DefaultEncoder = "all-minilm-l6-v2";
+
+    readonly InferenceEngine _engine;
+    readonly LocalConversationHost _host;
+
+    LocalHost(InferenceEngine engine, LocalConversationHost host) => (_engine, _host) = (engine, host);
+
+    /// <summary>What the server's options ask for; without models the bundled default. Embeddings are served in any case.</summary>
+    /// <exception cref="LongCtxException">A model cannot be used, or an option cannot be honoured.</exception>
+    public static async ValueTask<IConversationHost> OpenAsync(ServerOptions options, CancellationToken cancellation)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return await OpenAsync(
+            options.Models is [] ? [DefaultModel] : options.Models, new(options.Policy, options.Capacity), options.Threads, withEncoder: true);
+    }
+
+    /// <param name="models">Names of bundled models, or paths; the first decoder is the default.</param>
+    /// <param name="policy">What every conversation gets.</param>
+    /// <param name="threads">Compute threads; null is one per core.</param>
+    /// <param name="withEncoder">Load the bundled encoder unless <paramref name="models"/> name one.</param>
+    public static async Task<LocalHost> OpenAsync(IReadOnlyList<string> models, PolicyOptions policy, int? threads, bool withEncoder = false)
+    {
+        var defaults = new EngineOptions();
+        var engine = new InferenceEngine(defaults with { Threads = threads ?? defaults.Threads });
+        try
+        {
+            var catalog = ModelCatalog.Default();
+            var decoders = new List<DecoderModel>();
+            var encoders = new List<EncoderModel>();
+            foreach (string model in models)
+            {
+                string path = catalog.Resolve(model);
+                if (IsEncoder(path)) encoders.Add(await engine.LoadEncoderAsync(path, catalog.NameOf(path)));
+                else decoders.Add(await engine.LoadDecoderAsync(path, catalog.NameOf(path)));
+            }
+
+            if (withEncoder && encoders.Count == 0) encoders.Add(await engine.LoadEncoderAsync(catalog.Resolve(DefaultEncoder), DefaultEncoder));
+            return new(engine, new LocalConversationHost(engine, decoders, encoders, new LocalHostOptions { Policy = policy }));
+        }
+        catch (Exception e)
+        {
+            await engine.DisposeAsync();
+            if (e is ModelFileException or TokenizerException or ChatTemplateException)
+                throw new LongCtxException(ErrorCode.InvalidRequest, "the model cannot be used: " + e.Message, "model", e);
+            throw;
+        }
+    }
+
+    static bool IsEncoder(string path)
+    {
+        using ModelSource source = ModelSource.Open(path);
+        return source.Encoder is not null;
+    }
+
+    public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) => _host.ListModelsAsync(cancellation);
+
+    public IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, CancellationToken cancellation = default) =>
+        _host.CompleteAsync(tenant, request, cancellation);
+
+    public ValueTask<EmbeddingResult> EmbedAsync(string tenant, EmbeddingRequest request, CancellationToken cancellation = default) =>
+        _host.EmbedAsync(tenant, request, cancellation);
+
+    public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default) => _host.GetStatusAsync(cancellation);
+
+    public ValueTask DisposeAsync() => _engine.DisposeAsync();
+}

@@ -1,0 +1,51 @@
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Scheduling;
+using Microsoft.Extensions.Logging;
+
+namespace LongCtx.Server;
+
+/// <summary>Settings of one server process. <see cref="Validate"/> is called once, at start.</summary>
+public sealed record ServerOptions
+{
+    public const string DefaultUrl = "http://127.0.0.1:8080";
+    const int MebibytesMax = 1023;
+    /// <summary>Where to listen: http addresses, several separated by ';' in the text forms.</summary>
+    public IReadOnlyList<string> Urls { get; init; } = [DefaultUrl];
+
+    /// <summary>Models to load: names of bundled ones or paths. Empty is the bundled default.</summary>
+    public IReadOnlyList<string> Models { get; init; } = [];
+
+    public string Policy { get; init; } = "endless";
+
+    /// <summary>Most keys a token may see (C); null is the model's own default.</summary>
+    public int? Capacity { get; init; }
+
+    /// <summary>Compute threads; null is one per core.</summary>
+    public int? Threads { get; init; }
+
+    /// <summary>Listen on addresses that other machines reach, although there are no API keys yet.</summary>
+    public bool AllowRemote { get; init; }
+
+    /// <summary>Largest request body.</summary>
+    public int MaxBodyMebibytes { get; init; } = 32;
+
+    /// <summary>Least severe messages that go to standard error.</summary>
+    public LogLevel Log { get; init; } = LogLevel.Information;
+
+    /// <summary>Throws a <see cref="LongCtxException"/> naming the first setting that cannot be honoured.</summary>
+    public void Validate()
+    {
+        Check(Urls.Count > 0, "urls", "at least one address is needed");
+        foreach (string url in Urls) ListenAddress.Parse(url, AllowRemote);
+        Check(Models.All(m => m.Trim().Length > 0), "model", "a model name or path must not be empty");
+        Check(PolicyOptions.Presets.Contains(Policy), "policy", $"'{Policy}' is none of {string.Join(", ", PolicyOptions.Presets)}");
+        Check(Capacity is null or >= 1, "capacity", $"it must be at least 1 token, not {Capacity}");
+        Check(Threads is null or (>= 1 and <= EngineOptions.ThreadsMax), "threads", $"it must be 1 to {EngineOptions.ThreadsMax}, not {Threads}");
+        Check(MaxBodyMebibytes is >= 1 and <= MebibytesMax, "max-body-mib", $"it must be 1 to {MebibytesMax} MiB, not {MaxBodyMebibytes}");
+    }
+
+    static void Check(bool valid, string option, string reason)
+    {
+        if (!valid) throw new LongCtxException(ErrorCode.InvalidRequest, $"--{option}: {reason}", option);
+    }
+}

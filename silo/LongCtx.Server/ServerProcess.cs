@@ -1,0 +1,102 @@
+using System.Net.Sockets;
+using System.Reflection;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.Extensions.Hosting;
+
+namespace LongCtx.Server;
+
+/// <summary>Opens the host that the options ask for; it is disposed with the server.</summary>
+public delegate ValueTask<IConversationHost> OpenHost(ServerOptions options, CancellationToken cancellation);
+
+/// <summary>A server process from its arguments to its exit code: 0 stopped as asked, 2 could not start, with one line that says why.</summary>
+public static class ServerProcess
+{
+    const string Help = """
+        LongCtx server: OpenAI's API and a chat page over local models.
+
+          --urls URL          where to listen; several separated by ';' (http://127.0.0.1:8080)
+          --model NAME|PATH   a bundled model, a GGUF file or a Hugging Face directory; may be repeated
+          --policy NAME       full, window, streaming, selfextend or endless (endless)
+          --capacity TOKENS   most keys a token may see
+          --threads N         compute threads (one per core)
+          --allow-remote      listen where other machines can connect; there are no API keys yet
+          --max-body-mib N    largest request body, 1 to 1023 (32)
+          --log LEVEL         trace, debug, information, warning, error or none, to standard error (information)
+
+        Also read: longctx.json in the current directory, for instance {"model": ["smollm2-135m-instruct"], "capacity": 4096}, and the
+        environment (LONGCTX_MODEL, LONGCTX_CAPACITY, ...). The command line wins, then the environment.
+        """;
+
+    public static async Task<int> RunAsync(
+        IReadOnlyList<string> arguments, OpenHost open, TextWriter output, TextWriter errors, CancellationToken cancellation = default)
+    {
+        if (arguments.Contains("--help"))
+        {
+            await output.WriteLineAsync(Help);
+            return 0;
+        }
+        try
+        {
+            ServerOptions options = ServerSettings.Read(arguments, EnvironmentVariables(), Environment.CurrentDirectory);
+            return await RunAsync(options, open, output, errors, cancellation);
+        }
+        catch (LongCtxException e)
+        {
+            await errors.WriteLineAsync(OneLine(e.Message));
+            return 2;
+        }
+    }
+
+    /// <summary>Runs until cancelled, or until the process is asked to stop.</summary>
+    public static async Task<int> RunAsync(
+        ServerOptions options, OpenHost open, TextWriter output, TextWriter errors, CancellationToken cancellation = default)
+    {
+        try
+        {
+            options.Validate();
+            IConversationHost host = await open(options, cancellation);
+            await using IAsyncDisposable? owned = host as IAsyncDisposable;
+            await using WebApplication app = ServerHost.Build(options, host);
+            await StartAsync(app, options, cancellation);
+            await output.WriteAsync(await StartBlock.WriteAsync(app.Urls, options, host, Version, cancellation));
+            await output.FlushAsync(cancellation);
+            await app.WaitForShutdownAsync(cancellation);
+            return 0;
+        }
+        catch (LongCtxException e)
+        {
+            await errors.WriteLineAsync(OneLine(e.Message));
+            return 2;
+        }
+    }
+
+    static string Version => typeof(ServerProcess).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+')[0];
+
+    static async Task StartAsync(WebApplication app, ServerOptions options, CancellationToken cancellation)
+    {
+        string urls = string.Join(", ", options.Urls);
+        try
+        {
+            await app.StartAsync(cancellation);
+        }
+        catch (IOException e) when (e.InnerException is AddressInUseException)
+        {
+            throw Cannot($"{urls} is in use: stop what listens there, or choose another port with --urls, for instance http://127.0.0.1:8081", e);
+        }
+        catch (Exception e) when (e is IOException or SocketException or InvalidOperationException)
+        {
+            throw Cannot($"cannot listen on {urls}: {e.Message} Choose another address with --urls.", e);
+        }
+    }
+
+    static LongCtxException Cannot(string message, Exception inner) => new(ErrorCode.InvalidRequest, message, "urls", inner);
+
+    static Dictionary<string, string> EnvironmentVariables()
+    {
+        System.Collections.IDictionary all = Environment.GetEnvironmentVariables();
+        return all.Keys.Cast<string>().ToDictionary(key => key, key => (string?)all[key] ?? "", StringComparer.Ordinal);
+    }
+
+    static string OneLine(string message) => "longctx: " + message.ReplaceLineEndings(" ");
+}

@@ -1,0 +1,133 @@
+using System.Globalization;
+using System.Text.Json;
+using LongCtx.Api.Json;
+
+namespace LongCtx.Api.Chat;
+
+/// <summary>Reads the body of a chat completion: every field is honoured, known to have no effect, or refused by name.</summary>
+internal sealed class ChatRequestReader(ApiOptions options)
+{
+    const int StopsMax = 4;
+    const int TopLogprobsMax = 20;
+
+    public ChatCall Read(JsonElement body)
+    {
+        JsonFields fields = new(body);
+        bool stream = fields.Flag("stream") ?? false;
+        (bool usage, bool longCtx) = StreamOptions(fields, stream);
+        CompletionRequest request = new()
+        {
+            Model = fields.Text("model"),
+            Messages = ChatMessages.Read(fields),
+            MaxTokens = MaxTokens(fields),
+            Stop = Stops(fields),
+            Sampling = Sampling(fields),
+            TopLogprobs = TopLogprobs(fields),
+        };
+        FieldsWithoutEffect(fields);
+        FieldsNotImplemented(fields);
+        fields.RefuseOthers();
+        return new(request, stream, usage, longCtx);
+    }
+
+    static (bool Usage, bool LongCtx) StreamOptions(JsonFields fields, bool stream)
+    {
+        if (fields.Object("stream_options") is not { } inner) return (false, false);
+        if (!stream) throw new ApiException(400, "invalid_value", "'stream_options' is only for requests with 'stream': true.", "stream_options");
+        bool usage = inner.Flag("include_usage") ?? false;
+        bool longCtx = inner.Flag("include_longctx") ?? false;
+        inner.OnlyNeutral("include_obfuscation", "false", value => value.ValueKind == JsonValueKind.False);
+        inner.RefuseOthers();
+        return (usage, longCtx);
+    }
+
+    static int? MaxTokens(JsonFields fields)
+    {
+        int? current = fields.Integer("max_completion_tokens", 1, int.MaxValue);
+        int? older = fields.Integer("max_tokens", 1, int.MaxValue);
+        if (current is not null && older is not null && current != older)
+            throw new ApiException(400, "invalid_value", "'max_tokens' and 'max_completion_tokens' differ; send one of them.", "max_tokens");
+        return current ?? older;
+    }
+
+    static string[] Stops(JsonFields fields)
+    {
+        const string Expected = "a string or an array of up to 4 strings";
+        if (!fields.Take("stop", out JsonElement value)) return [];
+        JsonElement[] items = value.ValueKind switch
+        {
+            JsonValueKind.String => [value],
+            JsonValueKind.Array => [.. value.EnumerateArray()],
+            _ => throw ApiException.Type("stop", Expected, value.Kind()),
+        };
+        if (items.Length > StopsMax) throw ApiException.Value("stop", Expected, $"{items.Length} strings");
+        return [.. items.Select((item, i) =>
+        {
+            string name = value.ValueKind == JsonValueKind.Array ? $"stop[{i}]" : "stop";
+            string text = item.Text(name);
+            return text.Length > 0 ? text : throw ApiException.Value(name, "a string that is not empty", "\"\"");
+        })];
+    }
+
+    SamplingOptions Sampling(JsonFields fields)
+    {
+        SamplingOptions sampling = new()
+        {
+            Temperature = fields.Number("temperature") ?? 1,
+            TopP = fields.Number("top_p") ?? 1,
+            TopK = fields.Integer("top_k", 0, int.MaxValue) ?? 0,
+            MinP = fields.Number("min_p") ?? 0,
+            PresencePenalty = fields.Number("presence_penalty") ?? 0,
+            FrequencyPenalty = fields.Number("frequency_penalty") ?? 0,
+            RepetitionPenalty = fields.Number("repetition_penalty") ?? 1,
+            PenaltyWindow = fields.Integer("penalty_window", 0, SamplingOptions.PenaltyWindowMax) ?? SamplingOptions.PenaltyWindowMax,
+            LogitBias = LogitBias(fields),
+            Seed = fields.Seed("seed") ?? options.NewSeed(),
+        };
+        sampling.Validate();
+        return sampling;
+    }
+
+    static Dictionary<int, float>? LogitBias(JsonFields fields)
+    {
+        if (!fields.Take("logit_bias", out JsonElement value)) return null;
+        if (value.ValueKind != JsonValueKind.Object) throw ApiException.Type("logit_bias", "an object of token ids and numbers", value.Kind());
+        Dictionary<int, float> bias = [];
+        foreach (JsonProperty entry in value.EnumerateObject())
+        {
+            if (!int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out int id))
+                throw ApiException.Value("logit_bias", "an object whose names are token ids", $"'{entry.Name}'");
+            bias[id] = entry.Value.Number($"logit_bias.{id}");
+        }
+        return bias.Count > 0 ? bias : null;
+    }
+
+    static int? TopLogprobs(JsonFields fields)
+    {
+        bool report = fields.Flag("logprobs") ?? false;
+        int? top = fields.Integer("top_logprobs", 0, TopLogprobsMax);
+        if (top is not null && !report)
+            throw new ApiException(400, "invalid_value", "'top_logprobs' needs 'logprobs': true.", "top_logprobs");
+        return report ? top ?? 0 : null;
+    }
+
+    static void FieldsWithoutEffect(JsonFields fields)
+    {
+        fields.WithoutEffect(JsonValueKind.String, "user", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention");
+        fields.WithoutEffect(JsonValueKind.Object, "metadata", "prediction");
+        fields.WithoutEffect(JsonValueKind.True, "parallel_tool_calls");
+    }
+
+    static void FieldsNotImplemented(JsonFields fields)
+    {
+        fields.OnlyNeutral("n", "1", value => value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int n) && n == 1);
+        fields.OnlyNeutral("store", "false", value => value.ValueKind == JsonValueKind.False);
+        fields.OnlyNeutral("response_format", "{\"type\":\"text\"}",
+            value => value.ValueKind == JsonValueKind.Object && value.TryGetProperty("type", out JsonElement type) && type.Is("text"));
+        fields.OnlyNeutral("modalities", "[\"text\"]",
+            value => value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.Is("text")));
+        fields.OnlyNeutral("tool_choice", "\"none\" and \"auto\"", value => value.Is("none") || value.Is("auto"));
+        fields.OnlyNeutral("function_call", "\"none\" and \"auto\"", value => value.Is("none") || value.Is("auto"));
+        fields.NotImplemented("tools", "functions", "audio", "reasoning_effort", "verbosity", "web_search_options", "moderation");
+    }
+}

@@ -1,0 +1,19 @@
+using LongCtx.Api.Json;
+
+namespace LongCtx.Api.Models;
+
+/// <summary>GET /health: answering at all means live; 200 or 503 says whether the host takes work.</summary>
+internal sealed class HealthEndpoint(IConversationHost host)
+{
+    public async Task HandleAsync(HttpContext http)
+    {
+        HostStatus status = await host.GetStatusAsync(http.RequestAborted);
+        http.Response.StatusCode = status.Ready ? 200 : 503;
+        http.Response.Headers.CacheControl = "no-store";
+        HealthReport report = new(
+            status.Ready ? "ready" : "not_ready", true, status.Ready, status.Running, status.Queued, status.KvBlocksUsed, status.KvBlocksTotal);
+        await http.Response.WriteAsJsonAsync(report, ApiJson.Instance.HealthReport, cancellationToken: http.RequestAborted);
+    }
+}
+
+internal sealed record HealthReport(string Status, bool Live, bool Ready, int Running, int Queued, int KvBlocksUsed, int KvBlocksTotal);

@@ -1,0 +1,214 @@
+// Wires the page: settings, sending, stopping, scrolling.
+
+import { listModels, streamChat } from "./api.js";
+import { Speed, showReply, showWindow } from "./meter.js";
+import { Transcript, element } from "./transcript.js";
+
+const $ = id => document.getElementById(id);
+const transcript = new Transcript($("transcript"));
+const emptyWindow = { visible: 0, capacity: 0, evicted: 0, total: 0, sinks: 0 };
+let models = [];
+let running = null;
+
+// Settings outlive the page where the browser allows it.
+const settings = {
+  get(name) { try { return localStorage.getItem(`longctx.${name}`); } catch { return null; } },
+  set(name, value) { try { localStorage.setItem(`longctx.${name}`, value); } catch { /* private mode */ } },
+};
+
+function applyTheme(choice) {
+  const dark = choice === "dark" || (choice === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+}
+
+function setUpSettings() {
+  const theme = settings.get("theme") ?? "auto";
+  for (const radio of document.querySelectorAll("[name=theme]")) {
+    radio.checked = radio.value === theme;
+    radio.addEventListener("change", () => { settings.set("theme", radio.value); applyTheme(radio.value); });
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => applyTheme(document.querySelector("[name=theme]:checked").value));
+  applyTheme(theme);
+
+  $("system").value = settings.get("system") ?? "";
+  $("system").addEventListener("change", () => settings.set("system", $("system").value));
+  $("temperature").value = settings.get("temperature") ?? "0.7";
+  const showTemperature = () => { $("temperature-value").value = Number($("temperature").value).toFixed(1); };
+  $("temperature").addEventListener("input", () => { showTemperature(); settings.set("temperature", $("temperature").value); });
+  showTemperature();
+}
+
+async function loadModels() {
+  try {
+    models = (await listModels()).filter(model => model.longctx.kind === "decoder");
+    $("model").replaceChildren(...models.map(model => new Option(model.id, model.id)));
+    const saved = settings.get("model");
+    if (models.some(model => model.id === saved)) $("model").value = saved;
+    $("model").disabled = models.length === 0;
+    describeModel();
+  } catch (error) {
+    $("model-note").textContent = `The models could not be read: ${error.message}`;
+  }
+}
+
+function describeModel() {
+  const model = models.find(m => m.id === $("model").value);
+  if (!model) return;
+  const { architecture, parameters, quantization, trained_length: trained, policy } = model.longctx;
+  const size = parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)} B` : `${(parameters / 1e6).toFixed(0)} M`;
+  $("model-note").textContent = `${architecture}, ${size} parameters, ${quantization}, trained on ${trained.toLocaleString("en")} tokens. Policy S,W,G,C,B = ${policy}.`;
+  const numbers = policy.split(",").map(Number);
+  if (transcript.messages.length === 0) showWindow({ ...emptyWindow, capacity: numbers[3] || 0 });
+}
+
+/** Asks for a reply to the transcript as it stands and streams it in. */
+async function reply() {
+  const message = transcript.add("assistant");
+  const controller = new AbortController();
+  running = controller;
+  updateButtons();
+  message.body.append(element("span", "waiting cursor", "Reading "));
+  scrollToEnd();
+
+  const speed = new Speed();
+  const figures = {};
+  let frame = 0;
+  let state = null;
+  const paint = () => {
+    frame = 0;
+    if (message.text) transcript.draw(message);
+    message.body.lastElementChild?.classList.add("cursor");
+    if (state) { showWindow(state); transcript.mark(state); }
+    showReply({ ...figures, speed: speed.value });
+    followEnd();
+  };
+
+  try {
+    const request = { model: $("model").value, messages: transcript.request(), temperature: Number($("temperature").value) };
+    for await (const chunk of streamChat(request, controller.signal)) {
+      const extra = chunk.longctx ?? {};
+      if (extra.prompt_tokens !== undefined) {
+        Object.assign(figures, { prompt: extra.prompt_tokens, cached: extra.cached_tokens, reply: 0 });
+        transcript.place(message, extra.prompt_tokens);
+      }
+      if (extra.window) {
+        state = extra.window;
+        speed.add(state.total);
+        message.to = Math.max(message.from, state.total);
+        figures.reply = message.to - message.from;
+      }
+      message.text += chunk.choices[0]?.delta.content ?? "";
+      if (chunk.usage) finish(figures, chunk.usage);
+      frame ||= requestAnimationFrame(paint);
+    }
+    if (!message.text) message.body.replaceChildren(element("span", "waiting", "The model ended its turn without a word."));
+  } catch (error) {
+    if (error.name !== "AbortError") showError(message, error);
+  } finally {
+    cancelAnimationFrame(frame);
+    running = null;
+    updateButtons();
+    if (!transcript.messages.includes(message)) return;
+    if (message.text) transcript.draw(message);
+    message.body.querySelectorAll(".cursor").forEach(node => node.classList.remove("cursor"));
+    if (!message.text && controller.signal.aborted) message.body.replaceChildren(element("span", "waiting", "Stopped."));
+    if (state) { showWindow(state); transcript.mark(state); }
+    showReply({ ...figures, speed: figures.speed ?? speed.value });
+    offerActions(message);
+    followEnd();
+  }
+}
+
+function finish(figures, usage) {
+  const { decode_seconds: decode, prefill_seconds: prefill, evicted_tokens: evicted } = usage.longctx;
+  Object.assign(figures, {
+    prompt: usage.prompt_tokens, cached: usage.prompt_tokens_details.cached_tokens, reply: usage.completion_tokens, prefill, evicted,
+    speed: decode > 0 && usage.completion_tokens > 1 ? (usage.completion_tokens - 1) / decode : undefined,
+  });
+}
+
+function showError(message, error) {
+  if (!message.text) message.body.replaceChildren();
+  const box = element("div", "error", error.message);
+  box.setAttribute("role", "alert");
+  if (error.code) box.append(" ", element("code", "", error.code));
+  message.node.append(box);
+}
+
+/** Only the newest reply can be written again: what follows an older one depends on it. */
+function offerActions(message) {
+  document.querySelectorAll(".actions").forEach(node => node.remove());
+  const again = element("button", "", "Write again");
+  again.type = "button";
+  again.addEventListener("click", () => {
+    if (running) return;
+    transcript.remove(message);
+    reply();
+  });
+  const row = element("div", "actions");
+  row.append(again);
+  message.node.append(row);
+}
+
+function send() {
+  const text = $("input").value.trim();
+  if (!text || running) return;
+  $("empty").hidden = true;
+  $("input").value = "";
+  fitInput();
+  document.querySelectorAll(".actions").forEach(node => node.remove());
+  transcript.setSystem($("system").value.trim());
+  transcript.add("user", text);
+  reply();
+}
+
+function newChat() {
+  running?.abort();
+  transcript.clear();
+  $("empty").hidden = false;
+  showReply({});
+  describeModel();
+  $("input").focus();
+}
+
+function updateButtons() {
+  $("send").hidden = running !== null;
+  $("stop").hidden = running === null;
+  $("send").disabled = $("input").value.trim() === "";
+}
+
+function fitInput() {
+  $("input").style.height = "auto";
+  $("input").style.height = `${$("input").scrollHeight}px`;
+  updateButtons();
+}
+
+// The view follows the reply until the reader scrolls up.
+const scroller = $("scroller");
+let following = true;
+const scrollToEnd = () => { following = true; scroller.scrollTop = scroller.scrollHeight; };
+const followEnd = () => { if (following) scroller.scrollTop = scroller.scrollHeight; };
+scroller.addEventListener("scroll", () => {
+  following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
+  $("to-end").hidden = following;
+});
+$("to-end").addEventListener("click", scrollToEnd);
+
+$("composer").addEventListener("submit", event => { event.preventDefault(); send(); });
+$("input").addEventListener("input", fitInput);
+$("input").addEventListener("keydown", event => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+});
+document.addEventListener("keydown", event => { if (event.key === "Escape") running?.abort(); });
+$("stop").addEventListener("click", () => running?.abort());
+$("new-chat").addEventListener("click", newChat);
+$("model").addEventListener("change", () => { settings.set("model", $("model").value); transcript.forgetPlaces(); describeModel(); });
+$("panel-toggle").addEventListener("click", () => {
+  const open = document.body.classList.toggle("panel-open");
+  $("panel-toggle").setAttribute("aria-expanded", open);
+});
+
+setUpSettings();
+fitInput();
+showWindow(emptyWindow);
+loadModels();

@@ -1,0 +1,25 @@
+using LongCtx.Engine.Cache;
+
+namespace LongCtx.Conversations.Local;
+
+/// <summary>Settings of a host; validated when it starts.</summary>
+public sealed record LocalHostOptions
+{
+    public const int CachedSequencesLimit = 65536;
+
+    /// <summary>What conversations get; the sinks are fitted to the system turn of each.</summary>
+    public PolicyOptions Policy { get; init; } = new();
+
+    /// <summary>
+    /// Sequences to remember for later requests, all tenants together. The pool may give up idle ones sooner; the recorded ids cost
+    /// 4 bytes a token.
+    /// </summary>
+    public int CachedSequencesMax { get; init; } = 256;
+
+    internal void Validate()
+    {
+        if (CachedSequencesMax is < 1 or > CachedSequencesLimit)
+            throw new LongCtxException(ErrorCode.InvalidRequest,
+                $"cached sequences = {CachedSequencesMax} is out of range: 1 to {CachedSequencesLimit}", "cached_sequences");
+    }
+}

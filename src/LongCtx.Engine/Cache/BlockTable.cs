@@ -1,0 +1,97 @@
+using System.Diagnostics;
+
+namespace LongCtx.Engine.Cache;
+
+/// <summary>
+/// The blocks of one kind (sinks or the rest, near or far rotation) of one sequence: a contiguous run of absolute block numbers.
+/// Block number n covers the tokens [n * BlockSize, (n + 1) * BlockSize).
+/// </summary>
+public sealed class BlockTable(BlockPool pool)
+{
+    readonly List<int> _ids = [];
+
+    /// <summary>Absolute number of the first block held.</summary>
+    public long First { get; private set; }
+
+    public int Count => _ids.Count;
+
+    /// <summary>Absolute number behind the last block held.</summary>
+    public long End => First + _ids.Count;
+
+    /// <summary>Pool id of the block with absolute number <paramref name="block"/>.</summary>
+    public int this[long block] => _ids[checked((int)(block - First))];
+
+    public bool Holds(long block) => block >= First && block < End;
+
+    /// <summary>How many blocks <see cref="Extend"/> would have to allocate, copies of a shared tail included.</summary>
+    public int Missing(long firstWritten, long end)
+    {
+        if (end <= firstWritten) return 0;
+        long lastBlock = (end - 1) / BlockPool.BlockSize, firstBlock = firstWritten / BlockPool.BlockSize;
+        int missing = (int)Math.Max(0, lastBlock + 1 - Math.Max(_ids.Count == 0 ? firstBlock : End, firstBlock));
+        for (long b = firstBlock; b <= lastBlock && Holds(b); b++)
+            if (pool.IsShared(this[b])) missing++;
+        return missing;
+    }
+
+    /// <summary>
+    /// Makes [<paramref name="firstWritten"/>, <paramref name="end"/>) writable: adds blocks at the end and replaces shared ones by
+    /// copies (copy on write), which are reported as (source id, destination id).
+    /// </summary>
+    public void Extend(long firstWritten, long end, List<(int Source, int Destination)> copies)
+    {
+        if (end <= firstWritten) return;
+        long firstBlock = firstWritten / BlockPool.BlockSize, lastBlock = (end - 1) / BlockPool.BlockSize;
+        if (_ids.Count == 0) First = firstBlock;
+        Debug.Assert(firstBlock >= First && firstBlock <= End, "a table has no holes");
+        for (long b = firstBlock; b <= lastBlock; b++)
+        {
+            if (b == End)
+            {
+                _ids.Add(Allocate());
+            }
+            else if (pool.IsShared(this[b]))
+            {
+                int copy = Allocate(), shared = this[b];
+                copies.Add((shared, copy));
+                pool.Release(shared);
+                _ids[(int)(b - First)] = copy;
+            }
+        }
+    }
+
+    /// <summary>Gives back all blocks that end at or before token <paramref name="index"/>.</summary>
+    public void ReleaseBefore(long index)
+    {
+        int count = (int)Math.Clamp(index / BlockPool.BlockSize - First, 0, _ids.Count);
+        if (count == 0) return;
+        for (int i = 0; i < count; i++) pool.Release(_ids[i]);
+        _ids.RemoveRange(0, count);
+        First += count;
+    }
+
+    /// <summary>Gives back all blocks that begin at or after token <paramref name="index"/>.</summary>
+    public void ReleaseFrom(long index)
+    {
+        long firstUnused = (index + BlockPool.BlockSize - 1) / BlockPool.BlockSize;
+        while (_ids.Count > 0 && End > firstUnused)
+        {
+            pool.Release(_ids[^1]);
+            _ids.RemoveAt(_ids.Count - 1);
+        }
+    }
+
+    public BlockTable Share()
+    {
+        var copy = new BlockTable(pool) { First = First };
+        foreach (int id in _ids)
+        {
+            pool.AddReference(id);
+            copy._ids.Add(id);
+        }
+
+        return copy;
+    }
+
+    int Allocate() => pool.TryAllocate(out int id) ? id : throw new InvalidOperationException("blocks must be reserved before a table is extended");
+}

@@ -1,0 +1,152 @@
+using System.Diagnostics;
+
+namespace LongCtx.Engine.Cache;
+
+/// <summary>
+/// The cache of one sequence as block tables: which keys are held, and in which rotation. The runner writes and reads the memory.
+/// </summary>
+/// <remarks>
+/// Sinks live in blocks of their own, apart from the rest, and far keys (rotated a second time, G > 1 only) apart from near ones:
+/// <code>
+///   SinksNear [0, S)  rotated by j          Near [.., Count)       rotated by j
+///   SinksFar  [0, S)  rotated by floor(j/G) Far  [.., Count - W)   rotated by floor(j/G)
+/// </code>
+/// A step is <see cref="TryReserve"/> → the runner writes [Count, Count + n) and the far copies of [CrossingStart, FarCount after) →
+/// <see cref="Commit"/>. Nothing is released before the commit, so the last tokens of a step can be left uncommitted.
+/// </remarks>
+public sealed class KvSequence : IDisposable
+{
+    readonly BlockPool _pool;
+    long _farFrom; // far keys before this may be missing: they were evicted before they could cross
+
+    public KvSequence(BlockPool pool, AttentionPolicy policy)
+        : this(pool, policy, new(), new(pool), new(pool), new(pool), new(pool))
+    {
+    }
+
+    KvSequence(BlockPool pool, AttentionPolicy policy, TurnStarts turns, BlockTable sinksNear, BlockTable sinksFar, BlockTable near, BlockTable far)
+    {
+        _pool = pool;
+        Policy = policy;
+        Turns = turns;
+        SinksNear = sinksNear;
+        SinksFar = sinksFar;
+        Near = near;
+        Far = far;
+    }
+
+    public AttentionPolicy Policy { get; }
+
+    /// <summary>Where the turns of a chat begin; empty for plain text.</summary>
+    public TurnStarts Turns { get; private set; }
+
+    /// <summary>Tokens whose keys and values have been committed.</summary>
+    public long Count { get; private set; }
+
+    /// <summary>Keys [0, FarCount) have crossed the neighbour boundary; 0 for G = 1.</summary>
+    public long FarCount => FarCountAt(Count);
+
+    public BlockTable SinksNear { get; }
+
+    public BlockTable SinksFar { get; }
+
+    public BlockTable Near { get; }
+
+    public BlockTable Far { get; }
+
+    public int BlocksHeld => SinksNear.Count + SinksFar.Count + Near.Count + Far.Count;
+
+    /// <summary>How many keys are far for every query at or after <paramref name="count"/> - 1.</summary>
+    public long FarCountAt(long count) => Policy.Group == 1 ? 0 : Math.Max(0, count - Policy.Neighbours);
+
+    /// <summary>
+    /// The first key that crosses the neighbour boundary in the next step. In a chat the window may end at a turn inside the neighbour
+    /// window; what lies before it is gone and never crosses.
+    /// </summary>
+    public long CrossingStart => FarCount < Policy.Sinks ? FarCount : Math.Max(FarCount, Policy.FirstVisible(Count, Turns));
+
+    /// <summary>Blocks that the next <paramref name="tokens"/> tokens need from the pool.</summary>
+    public int BlocksNeeded(int tokens)
+    {
+        long end = Count + tokens, sinks = Policy.Sinks, farEnd = FarCountAt(end);
+        return SinksNear.Missing(Count, Math.Min(end, sinks)) + Near.Missing(Math.Max(Count, sinks), end)
+            + SinksFar.Missing(CrossingStart, Math.Min(farEnd, sinks)) + Far.Missing(Math.Max(CrossingStart, sinks), farEnd);
+    }
+
+    /// <summary>
+    /// Makes room for <paramref name="tokens"/> more tokens. Shared blocks that will be written are replaced; the runner has to copy
+    /// their memory first: (source id, destination id) in <paramref name="copies"/>. False, and nothing changed, when the pool has too few.
+    /// </summary>
+    public bool TryReserve(int tokens, List<(int Source, int Destination)> copies)
+    {
+        if (BlocksNeeded(tokens) > _pool.FreeCount) return false;
+        long end = Count + tokens, sinks = Policy.Sinks, farEnd = FarCountAt(end);
+        SinksNear.Extend(Count, Math.Min(end, sinks), copies);
+        Near.Extend(Math.Max(Count, sinks), end, copies);
+        SinksFar.Extend(CrossingStart, Math.Min(farEnd, sinks), copies);
+        Far.Extend(Math.Max(CrossingStart, sinks), farEnd, copies);
+        if (CrossingStart > FarCount) _farFrom = CrossingStart;
+        return true;
+    }
+
+    /// <summary>Accepts the first <paramref name="tokens"/> tokens written since the last commit, and gives back what the next query cannot see.</summary>
+    public void Commit(int tokens)
+    {
+        Count += tokens;
+        ReleaseUnused();
+    }
+
+    void ReleaseUnused()
+    {
+        SinksNear.ReleaseFrom(Math.Min(Count, Policy.Sinks)); // what was reserved and not accepted
+        SinksFar.ReleaseFrom(Math.Min(FarCount, Policy.Sinks));
+        Near.ReleaseFrom(Count <= Policy.Sinks ? 0 : Count);
+        Far.ReleaseFrom(FarCount <= Policy.Sinks ? 0 : FarCount);
+        long firstVisible = Policy.FirstVisible(Count, Turns); // of the next query
+        Near.ReleaseBefore(firstVisible);
+        Far.ReleaseBefore(firstVisible);
+        Turns.ForgetBefore(firstVisible);
+        if (Policy.Group == 1) return;
+        Near.ReleaseBefore(FarCount); // the key at FarCount crosses in the next step, so it is still read
+        if (FarCount >= Policy.Sinks) SinksNear.ReleaseBefore(Policy.Sinks + BlockPool.BlockSize - 1);
+    }
+
+    /// <summary>Whether every key is still held that queries from index <paramref name="length"/> on would see.</summary>
+    public bool CanTruncate(long length)
+    {
+        if (length < 0 || length > Count) return false;
+        if (length == Count || length == 0) return true;
+        long sinks = Policy.Sinks, farEnd = FarCountAt(length);
+        long firstVisible = Math.Max(sinks, Policy.FirstVisible(length, Turns));
+        return Covers(SinksNear, farEnd, Math.Min(sinks, length))
+            && Covers(Near, Math.Max(firstVisible, farEnd), length)
+            && Covers(SinksFar, 0, Math.Min(sinks, farEnd))
+            && Covers(Far, firstVisible, farEnd) && (firstVisible >= _farFrom || firstVisible >= farEnd);
+    }
+
+    static bool Covers(BlockTable table, long from, long end) =>
+        end <= from || (table.Holds(from / BlockPool.BlockSize) && table.Holds((end - 1) / BlockPool.BlockSize));
+
+    /// <summary>Forgets all tokens from index <paramref name="length"/> on.</summary>
+    public void Truncate(long length)
+    {
+        Debug.Assert(CanTruncate(length), "ask CanTruncate first");
+        Count = length;
+        Turns.Truncate(length);
+        ReleaseUnused();
+    }
+
+    /// <summary>A second sequence with the same tokens; all blocks are shared until one of the two writes into them.</summary>
+    public KvSequence Fork() =>
+        new(_pool, Policy, Turns.Copy(), SinksNear.Share(), SinksFar.Share(), Near.Share(), Far.Share()) { Count = Count, _farFrom = _farFrom };
+
+    public void Dispose()
+    {
+        SinksNear.ReleaseFrom(0);
+        SinksFar.ReleaseFrom(0);
+        Near.ReleaseFrom(0);
+        Far.ReleaseFrom(0);
+        Count = 0;
+        Turns = new();
+    }
+}

@@ -1,0 +1,255 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using LongCtx.Engine.Cache;
+
+namespace LongCtx.Engine.Cpu;
+
+/// <summary>
+/// Attention of a few query rows over one block of 64 keys, with online softmax. Dimensions: d = head dimension, v = d rounded up to 16.
+/// <code>
+///   keys   K: [d][64]  halves, transposed, so that lanes are keys and a score is one chain of products over d
+///   values V: [64][v]  halves, so that lanes are output dimensions and an output is one chain over the keys
+/// </code>
+/// A row's result depends on its own query and mask alone: every chain runs in the order of d, or of the key index, whatever other rows
+/// share the tile. Scores are in units of log 2 (queries come scaled by log2(e)/sqrt(d)), so that the softmax uses 2^x.
+/// </summary>
+internal static unsafe class AttentionKernel
+{
+    public const int BlockSize = BlockPool.BlockSize;
+
+    /// <summary>Halves to floats: a block's keys ([d][64]) or values ([64][v]), <paramref name="count"/> a multiple of 16.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Widen(ushort* source, float* destination, int count)
+    {
+        for (int i = 0; i < count; i += 16) VectorMath.LoadHalf(source + i).Store(destination + i);
+    }
+
+    /// <summary>scores[rows, 64] = q[rows, d] · K[d, 64].</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Scores(float* q, int rows, int d, float* k, float* scores)
+    {
+        int r = 0;
+        for (; r + 4 <= rows; r += 4) Scores4(q + r * d, d, k, scores + r * BlockSize);
+        for (; r < rows; r++) Scores1(q + r * d, d, k, scores + r * BlockSize);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static void Scores4(float* q, int d, float* k, float* scores)
+    {
+        Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
+        Vector512<float> b0 = default, b1 = default, b2 = default, b3 = default;
+        Vector512<float> c0 = default, c1 = default, c2 = default, c3 = default;
+        Vector512<float> e0 = default, e1 = default, e2 = default, e3 = default;
+        float* qb = q + d, qc = qb + d, qe = qc + d;
+        for (int i = 0; i < d; i++, k += BlockSize)
+        {
+            Vector512<float> k0 = Vector512.Load(k), k1 = Vector512.Load(k + 16), k2 = Vector512.Load(k + 32), k3 = Vector512.Load(k + 48);
+            Vector512<float> x = Vector512.Create(q[i]);
+            a0 = Vector512.FusedMultiplyAdd(x, k0, a0);
+            a1 = Vector512.FusedMultiplyAdd(x, k1, a1);
+            a2 = Vector512.FusedMultiplyAdd(x, k2, a2);
+            a3 = Vector512.FusedMultiplyAdd(x, k3, a3);
+            x = Vector512.Create(qb[i]);
+            b0 = Vector512.FusedMultiplyAdd(x, k0, b0);
+            b1 = Vector512.FusedMultiplyAdd(x, k1, b1);
+            b2 = Vector512.FusedMultiplyAdd(x, k2, b2);
+            b3 = Vector512.FusedMultiplyAdd(x, k3, b3);
+            x = Vector512.Create(qc[i]);
+            c0 = Vector512.FusedMultiplyAdd(x, k0, c0);
+            c1 = Vector512.FusedMultiplyAdd(x, k1, c1);
+            c2 = Vector512.FusedMultiplyAdd(x, k2, c2);
+            c3 = Vector512.FusedMultiplyAdd(x, k3, c3);
+            x = Vector512.Create(qe[i]);
+            e0 = Vector512.FusedMultiplyAdd(x, k0, e0);
+            e1 = Vector512.FusedMultiplyAdd(x, k1, e1);
+            e2 = Vector512.FusedMultiplyAdd(x, k2, e2);
+            e3 = Vector512.FusedMultiplyAdd(x, k3, e3);
+        }
+
+        Store4(scores, a0, a1, a2, a3);
+        Store4(scores + BlockSize, b0, b1, b2, b3);
+        Store4(scores + 2 * BlockSize, c0, c1, c2, c3);
+        Store4(scores + 3 * BlockSize, e0, e1, e2, e3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static void Scores1(float* q, int d, float* k, float* scores)
+    {
+        Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
+        for (int i = 0; i < d; i++, k += BlockSize)
+        {
+            Vector512<float> x = Vector512.Create(q[i]);
+            a0 = Vector512.FusedMultiplyAdd(x, Vector512.Load(k), a0);
+            a1 = Vector512.FusedMultiplyAdd(x, Vector512.Load(k + 16), a1);
+            a2 = Vector512.FusedMultiplyAdd(x, Vector512.Load(k + 32), a2);
+            a3 = Vector512.FusedMultiplyAdd(x, Vector512.Load(k + 48), a3);
+        }
+
+        Store4(scores, a0, a1, a2, a3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static void Store4(float* to, Vector512<float> x0, Vector512<float> x1, Vector512<float> x2, Vector512<float> x3)
+    {
+        x0.Store(to);
+        x1.Store(to + 16);
+        x2.Store(to + 32);
+        x3.Store(to + 48);
+    }
+
+    /// <summary>
+    /// Online softmax of one row over one block: <paramref name="scores"/> [64] become 2^(score + bias - max), 0 outside the slots
+    /// [<paramref name="from"/>, <paramref name="to"/>]. Updates the running maximum and sum, returns the factor for what was accumulated before.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static float Softmax(float* scores, float* bias, int from, int to, ref float max, ref float sum)
+    {
+        Vector512<int> first = Vector512.Create(from), last = Vector512.Create(to);
+        Vector512<float> least = Vector512.Create(float.NegativeInfinity);
+        Vector512<float> top = least;
+        for (int i = 0; i < BlockSize; i += 16)
+        {
+            Vector512<float> s = Vector512.Load(scores + i);
+            if (bias != null) s += Vector512.Load(bias + i);
+            Vector512<int> slot = Vector512<int>.Indices + Vector512.Create(i);
+            Vector512<int> visible = Vector512.GreaterThanOrEqual(slot, first) & Vector512.LessThanOrEqual(slot, last);
+            s = Vector512.ConditionalSelect(visible.AsSingle(), s, least);
+            s.Store(scores + i);
+            top = Vector512.Max(top, s);
+        }
+
+        float newMax = Math.Max(max, HorizontalMax(top));
+        float scale = VectorMath.Exp2(max - newMax); // 2^-inf = 0 for the first block
+        Vector512<float> shift = Vector512.Create(newMax), total = default;
+        for (int i = 0; i < BlockSize; i += 16)
+        {
+            Vector512<float> p = VectorMath.Exp2(Vector512.Load(scores + i) - shift);
+            p.Store(scores + i);
+            total += p;
+        }
+
+        max = newMax;
+        sum = sum * scale + Vector512.Sum(total);
+        return scale;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static float HorizontalMax(Vector512<float> x)
+    {
+        Vector256<float> y = Vector256.Max(x.GetLower(), x.GetUpper());
+        Vector128<float> z = Vector128.Max(y.GetLower(), y.GetUpper());
+        return Math.Max(Math.Max(z[0], z[1]), Math.Max(z[2], z[3]));
+    }
+
+    /// <summary>
+    /// acc[rows, v] = acc * scale[row] + p[rows, 64] · V[64, v] over the slots [<paramref name="from"/>, <paramref name="to"/>].
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Accumulate(float* acc, int rows, int v, float* p, float* scale, float* values, int from, int to)
+    {
+        int r = 0;
+        for (; r + 4 <= rows; r += 4)
+        {
+            int c = 0;
+            for (; c + 64 <= v; c += 64) Accumulate4(acc + r * v + c, v, p + r * BlockSize, scale + r, values + c, from, to);
+            for (; c < v; c += 16)
+                for (int i = r; i < r + 4; i++) Accumulate1(acc + i * v + c, v, p + i * BlockSize, scale[i], values + c, from, to);
+        }
+
+        for (; r < rows; r++)
+        {
+            int c = 0;
+            for (; c + 64 <= v; c += 64) Accumulate1x64(acc + r * v + c, v, p + r * BlockSize, scale[r], values + c, from, to);
+            for (; c < v; c += 16) Accumulate1(acc + r * v + c, v, p + r * BlockSize, scale[r], values + c, from, to);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static void Accumulate4(float* acc, int v, float* p, float* scale, float* values, int from, int to)
+    {
+        float* accB = acc + v, accC = accB + v, accE = accC + v;
+        Vector512<float> s = Vector512.Create(scale[0]);
+        Vector512<float> a0 = Vector512.Load(acc) * s, a1 = Vector512.Load(acc + 16) * s, a2 = Vector512.Load(acc + 32) * s, a3 = Vector512.Load(acc + 48) * s;
+        s = Vector512.Create(scale[1]);
+        Vector512<float> b0 = Vector512.Load(accB) * s, b1 = Vector512.Load(accB + 16) * s, b2 = Vector512.Load(accB + 32) * s, b3 = Vector512.Load(accB + 48) * s;
+        s = Vector512.Create(scale[2]);
+        Vector512<float> c0 = Vector512.Load(accC) * s, c1 = Vector512.Load(accC + 16) * s, c2 = Vector512.Load(accC + 32) * s, c3 = Vector512.Load(accC + 48) * s;
+        s = Vector512.Create(scale[3]);
+        Vector512<float> e0 = Vector512.Load(accE) * s, e1 = Vector512.Load(accE + 16) * s, e2 = Vector512.Load(accE + 32) * s, e3 = Vector512.Load(accE + 48) * s;
+        float* pb = p + BlockSize, pc = pb + BlockSize, pe = pc + BlockSize;
+        values += from * v;
+        for (int j = from; j <= to; j++, values += v)
+        {
+            Vector512<float> v0 = Vector512.Load(values), v1 = Vector512.Load(values + 16), v2 = Vector512.Load(values + 32), v3 = Vector512.Load(values + 48);
+            Vector512<float> x = Vector512.Create(p[j]);
+            a0 = Vector512.FusedMultiplyAdd(x, v0, a0);
+            a1 = Vector512.FusedMultiplyAdd(x, v1, a1);
+            a2 = Vector512.FusedMultiplyAdd(x, v2, a2);
+            a3 = Vector512.FusedMultiplyAdd(x, v3, a3);
+            x = Vector512.Create(pb[j]);
+            b0 = Vector512.FusedMultiplyAdd(x, v0, b0);
+            b1 = Vector512.FusedMultiplyAdd(x, v1, b1);
+            b2 = Vector512.FusedMultiplyAdd(x, v2, b2);
+            b3 = Vector512.FusedMultiplyAdd(x, v3, b3);
+            x = Vector512.Create(pc[j]);
+            c0 = Vector512.FusedMultiplyAdd(x, v0, c0);
+            c1 = Vector512.FusedMultiplyAdd(x, v1, c1);
+            c2 = Vector512.FusedMultiplyAdd(x, v2, c2);
+            c3 = Vector512.FusedMultiplyAdd(x, v3, c3);
+            x = Vector512.Create(pe[j]);
+            e0 = Vector512.FusedMultiplyAdd(x, v0, e0);
+            e1 = Vector512.FusedMultiplyAdd(x, v1, e1);
+            e2 = Vector512.FusedMultiplyAdd(x, v2, e2);
+            e3 = Vector512.FusedMultiplyAdd(x, v3, e3);
+        }
+
+        Store4(acc, a0, a1, a2, a3);
+        Store4(accB, b0, b1, b2, b3);
+        Store4(accC, c0, c1, c2, c3);
+        Store4(accE, e0, e1, e2, e3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static void Accumulate1x64(float* acc, int v, float* p, float scale, float* values, int from, int to)
+    {
+        Vector512<float> s = Vector512.Create(scale);
+        Vector512<float> a0 = Vector512.Load(acc) * s, a1 = Vector512.Load(acc + 16) * s, a2 = Vector512.Load(acc + 32) * s, a3 = Vector512.Load(acc + 48) * s;
+        values += from * v;
+        for (int j = from; j <= to; j++, values += v)
+        {
+            Vector512<float> x = Vector512.Create(p[j]);
+            a0 = Vector512.FusedMultiplyAdd(x, Vector512.Load(values), a0);
+            a1 = Vector512.FusedMultiplyAdd(x, Vector512.Load(values + 16), a1);
+            a2 = Vector512.FusedMultiplyAdd(x, Vector512.Load(values + 32), a2);
+            a3 = Vector512.FusedMultiplyAdd(x, Vector512.Load(values + 48), a3);
+        }
+
+        Store4(acc, a0, a1, a2, a3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    static void Accumulate1(float* acc, int v, float* p, float scale, float* values, int from, int to)
+    {
+        Vector512<float> a = Vector512.Load(acc) * Vector512.Create(scale);
+        values += from * v;
+        for (int j = from; j <= to; j++, values += v) a = Vector512.FusedMultiplyAdd(Vector512.Create(p[j]), Vector512.Load(values), a);
+        a.Store(acc);
+    }
+
+    /// <summary>
+    /// Merges a partial attention into another by log-sum-exp: o = Σ 2^(m_r - m) acc_r, and the same for the sums.
+    /// <paramref name="into"/> and <paramref name="from"/> are [v]; an empty partial (sum 0) changes nothing.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Merge(float* into, ref float intoMax, ref float intoSum, float* from, float fromMax, float fromSum, int v)
+    {
+        if (fromSum == 0) return;
+        float max = Math.Max(intoMax, fromMax);
+        float a = VectorMath.Exp2(intoMax - max), b = VectorMath.Exp2(fromMax - max);
+        Vector512<float> va = Vector512.Create(a), vb = Vector512.Create(b);
+        for (int i = 0; i < v; i += 16)
+            Vector512.FusedMultiplyAdd(Vector512.Load(from + i), vb, Vector512.Load(into + i) * va).Store(into + i);
+        intoMax = max;
+        intoSum = intoSum * a + fromSum * b;
+    }
+}

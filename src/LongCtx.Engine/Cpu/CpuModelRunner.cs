@@ -1,0 +1,300 @@
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Kernels;
+using LongCtx.Engine.Models;
+using LongCtx.Engine.Runtime;
+
+namespace LongCtx.Engine.Cpu;
+
+/// <summary>
+/// A Llama-family decoder on the CPU. <see cref="Step"/> is the whole forward pass over a batch of rows, top to bottom.
+/// </summary>
+/// <remarks>
+/// A row's result is the same bits whatever else is in the batch and however many threads work: every kernel computes an output element
+/// from its own row alone, in an order fixed by the shapes.
+/// </remarks>
+public sealed unsafe class CpuModelRunner : IModelRunner
+{
+    /// <summary>Rows of logits computed at a time for scoring: bounds the memory that a large vocabulary needs.</summary>
+    const int ScoredRowsMax = 64;
+
+    readonly DecoderWeights _weights;
+    readonly DecoderConfig _config;
+    readonly KvMemory _memory;
+    readonly Attention _attention;
+    readonly WorkerPool _workers;
+    WorkerPool? _ownedWorkers;
+    readonly Workspace _w;
+    readonly float _epsilon;
+    readonly List<(int Source, int Destination)> _copies = [];
+
+    /// <summary>A runner of its own, for evaluation and tools: loads the weights and makes room for a cache, allocated as it is used.</summary>
+    /// <param name="source">Must stay open as long as the runner lives.</param>
+    public static CpuModelRunner Load(ModelSource source, int threads, long kvMemoryBytes, int stepTokensMax = 512)
+    {
+        var workers = new WorkerPool(threads);
+        return new(source, workers, kvMemoryBytes, stepTokensMax) { _ownedWorkers = workers };
+    }
+
+    internal CpuModelRunner(ModelSource source, WorkerPool workers, long kvMemoryBytes, int stepTokensMax)
+    {
+        DecoderWeights weights = DecoderWeights.Load(source, workers);
+        _weights = weights;
+        _config = weights.Config;
+        _workers = workers;
+        StepTokensMax = stepTokensMax;
+        long blockBytes = KvMemory.BytesPerBlock(_config.LayerCount, _config.KeyValueHeadCount, _config.HeadDimension);
+        int blocks = (int)Math.Clamp(kvMemoryBytes / blockBytes, 1, int.MaxValue / 2);
+        Pool = new(blocks);
+        _memory = new(blocks, _config.LayerCount, _config.KeyValueHeadCount, _config.HeadDimension);
+        var rotary = new RotaryEmbedding(weights.InverseFrequencies, weights.AttentionScale);
+        _attention = new(_memory, rotary, workers, _config.QueryHeadCount, _config.KeyValueHeadCount, _config.HeadDimension);
+        _epsilon = (float)_config.NormEpsilon;
+        _w = new(weights, stepTokensMax, ScoredRowsMax);
+    }
+
+    public BlockPool Pool { get; }
+
+    public int VocabularySize => _config.VocabularySize;
+
+    public int StepTokensMax { get; }
+
+    public long KvBlockBytes => _memory.BlockBytes;
+
+    internal KvMemory Memory => _memory;
+
+    public void Step(StepBatch batch)
+    {
+        int rows = batch.RowCount;
+        if (rows == 0) return;
+        if (rows > StepTokensMax) throw new ArgumentException($"a step of {rows} tokens is larger than {StepTokensMax}", nameof(batch));
+        Reserve(batch);
+        _attention.Plan(batch);
+        _weights.Embed(batch.Tokens, _w.Hidden);
+
+        for (int layer = 0; layer < _config.LayerCount; layer++)
+        {
+            DecoderLayer l = _weights.Layers[layer];
+            Normalise(_w.Hidden, l.AttentionNorm, rows);
+            MatMul.Multiply(l.QueryKeyValue, _w.NormedInput, 0, rows, _w.Qkv, _w.QkvWidth, _workers);
+            AdjustQueriesAndKeys(l, rows);
+            _attention.Run(layer, _w.Qkv, _w.AttentionOutput);
+            LoadRows(_w.AttentionOutput, _w.AttentionInput, rows, _w.AttentionWidth);
+            AddProjection(l.AttentionOutput, l.AttentionOutputBias, _w.AttentionInput, rows);
+
+            Normalise(_w.Hidden, l.FeedForwardNorm, rows);
+            MatMul.Multiply(l.GateUp, _w.NormedInput, 0, rows, _w.GateUp, 2 * _config.FeedForwardSize, _workers);
+            Activate(l, rows);
+            AddProjection(l.Down, l.DownBias, _w.FeedForwardInput, rows);
+        }
+
+        ComputeOutputs(batch);
+        foreach (StepBatch.Entry entry in batch.Entries) entry.Sequence.Commit(entry.RowCount);
+    }
+
+    void Reserve(StepBatch batch)
+    {
+        foreach (StepBatch.Entry entry in batch.Entries)
+        {
+            _copies.Clear();
+            if (!entry.Sequence.TryReserve(entry.RowCount, _copies))
+                throw new InvalidOperationException($"the KV pool has {Pool.FreeCount} free blocks, {entry.Sequence.BlocksNeeded(entry.RowCount)} are needed: the scheduler must admit fewer sequences");
+            foreach ((int source, int destination) in _copies) _memory.Copy(source, destination);
+        }
+    }
+
+    /// <summary>NormedInput = rms norm of each row of <paramref name="x"/>, in the form that the products take.</summary>
+    void Normalise(float* x, float* weight, int rows)
+    {
+        var job = new NormJob { Runner = this, X = x, Weight = weight, Rows = rows };
+        _workers.Run(ref job, RowParts(rows));
+    }
+
+    void LoadRows(float* x, Activations to, int rows, int width)
+    {
+        var job = new LoadJob { X = x, To = to, Width = width, Rows = rows };
+        _workers.Run(ref job, RowParts(rows));
+    }
+
+    /// <summary>Biases of Qwen2, and the per-head norms of Qwen3, before the rotation.</summary>
+    void AdjustQueriesAndKeys(DecoderLayer l, int rows)
+    {
+        if (l.QueryKeyValueBias == null && l.QueryNorm == null) return;
+        var job = new AdjustJob { Runner = this, Layer = l, Rows = rows };
+        _workers.Run(ref job, RowParts(rows));
+    }
+
+    /// <summary>Hidden += projection of <paramref name="input"/> (+ bias).</summary>
+    void AddProjection(PackedMatrix matrix, float* bias, Activations input, int rows)
+    {
+        int width = _config.HiddenSize;
+        MatMul.Multiply(matrix, input, 0, rows, _w.Hidden, width, _workers, accumulate: true);
+        if (bias == null) return;
+        for (int row = 0; row < rows; row++) Elementwise.Add(bias, _w.Hidden + (long)row * width, width);
+    }
+
+    /// <summary>FeedForwardInput = silu(gate) × up.</summary>
+    void Activate(DecoderLayer l, int rows)
+    {
+        var job = new ActivateJob { Runner = this, Layer = l, Rows = rows };
+        _workers.Run(ref job, RowParts(rows));
+    }
+
+    void ComputeOutputs(StepBatch batch)
+    {
+        float* logits = batch.PrepareOutputs(VocabularySize);
+        int pending = 0, firstOutput = 0;
+        foreach (StepBatch.Entry entry in batch.Entries)
+        {
+            if (entry.Kind == LogitsKind.Scored) continue;
+            for (int r = entry.RowCount - entry.OutputCount; r < entry.RowCount; r++)
+            {
+                TakeOutputRow(entry.FirstRow + r, pending++);
+                if (pending == ScoredRowsMax) FlushLogits();
+            }
+        }
+
+        FlushLogits();
+        ReadOnlySpan<int> targets = batch.Targets;
+        Span<int> scored = stackalloc int[ScoredRowsMax];
+        for (int row = 0; row < batch.RowCount; row++)
+        {
+            if (targets[row] >= 0)
+            {
+                scored[pending] = row;
+                TakeOutputRow(row, pending++);
+            }
+
+            if (pending == ScoredRowsMax || (pending > 0 && row == batch.RowCount - 1)) pending = Score(batch, scored[..pending]);
+        }
+
+        void FlushLogits()
+        {
+            if (pending == 0) return;
+            ProjectToVocabulary(pending, logits + (long)firstOutput * VocabularySize);
+            firstOutput += pending;
+            pending = 0;
+        }
+    }
+
+    void TakeOutputRow(int row, int index) =>
+        new ReadOnlySpan<float>(_w.Hidden + (long)row * _config.HiddenSize, _config.HiddenSize).CopyTo(new(_w.OutputRows + (long)index * _config.HiddenSize, _config.HiddenSize));
+
+    void ProjectToVocabulary(int rows, float* logits)
+    {
+        Normalise(_w.OutputRows, _weights.OutputNorm, rows);
+        MatMul.Multiply(_weights.Output, _w.NormedInput, 0, rows, logits, VocabularySize, _workers);
+    }
+
+    int Score(StepBatch batch, ReadOnlySpan<int> rows)
+    {
+        float* logits = _w.ScoredLogits();
+        ProjectToVocabulary(rows.Length, logits);
+        fixed (int* row = rows)
+        fixed (int* target = batch.Targets)
+        fixed (float* logprob = batch.AllLogprobs)
+        {
+            var job = new ScoreJob { Logits = logits, Vocabulary = VocabularySize, Rows = row, Targets = target, Logprobs = logprob };
+            _workers.Run(ref job, rows.Length);
+        }
+
+        return 0;
+    }
+
+    const int RowsPerPart = 8;
+
+    static int RowParts(int rows) => (rows + RowsPerPart - 1) / RowsPerPart;
+
+    struct NormJob : IParallelJob
+    {
+        public CpuModelRunner Runner;
+        public float* X, Weight;
+        public int Rows;
+
+        public readonly void Execute(int part, int worker)
+        {
+            int first = part * RowsPerPart, count = Math.Min(RowsPerPart, Rows - first), n = Runner._config.HiddenSize;
+            float* normed = Runner._w.Normed;
+            for (int row = first; row < first + count; row++)
+                Elementwise.RmsNorm(X + (long)row * n, Weight, normed + (long)row * n, n, Runner._epsilon);
+            Runner._w.NormedInput.Load(normed + (long)first * n, n, first, count);
+        }
+    }
+
+    struct LoadJob : IParallelJob
+    {
+        public float* X;
+        public Activations To;
+        public int Width, Rows;
+
+        public readonly void Execute(int part, int worker)
+        {
+            int first = part * RowsPerPart, count = Math.Min(RowsPerPart, Rows - first);
+            To.Load(X + (long)first * Width, Width, first, count);
+        }
+    }
+
+    struct AdjustJob : IParallelJob
+    {
+        public CpuModelRunner Runner;
+        public DecoderLayer Layer;
+        public int Rows;
+
+        public readonly void Execute(int part, int worker)
+        {
+            DecoderConfig c = Runner._config;
+            for (int row = part * RowsPerPart; row < Math.Min(Rows, (part + 1) * RowsPerPart); row++)
+            {
+                float* qkv = Runner._w.Qkv + (long)row * Runner._w.QkvWidth;
+                if (Layer.QueryKeyValueBias != null) Elementwise.Add(Layer.QueryKeyValueBias, qkv, Runner._w.QkvWidth);
+                if (Layer.QueryNorm == null) continue;
+                for (int h = 0; h < c.QueryHeadCount + c.KeyValueHeadCount; h++)
+                {
+                    float* head = qkv + h * c.HeadDimension;
+                    Elementwise.RmsNorm(head, h < c.QueryHeadCount ? Layer.QueryNorm : Layer.KeyNorm, head, c.HeadDimension, Runner._epsilon);
+                }
+            }
+        }
+    }
+
+    struct ActivateJob : IParallelJob
+    {
+        public CpuModelRunner Runner;
+        public DecoderLayer Layer;
+        public int Rows;
+
+        public readonly void Execute(int part, int worker)
+        {
+            int first = part * RowsPerPart, count = Math.Min(RowsPerPart, Rows - first), n = Runner._config.FeedForwardSize;
+            for (int row = first; row < first + count; row++)
+            {
+                float* gate = Runner._w.GateUp + (long)row * 2 * n;
+                if (Layer.GateUpBias != null) Elementwise.Add(Layer.GateUpBias, gate, 2 * n);
+                Elementwise.SwiGlu(gate, gate + n, gate, n);
+            }
+
+            Runner._w.FeedForwardInput.Load(Runner._w.GateUp + (long)first * 2 * n, 2 * n, first, count);
+        }
+    }
+
+    struct ScoreJob : IParallelJob
+    {
+        public float* Logits, Logprobs;
+        public int* Rows, Targets;
+        public int Vocabulary;
+
+        public readonly void Execute(int part, int worker)
+        {
+            float* row = Logits + (long)part * Vocabulary;
+            Logprobs[Rows[part]] = row[Targets[Rows[part]]] - Elementwise.LogSumExp(row, Vocabulary);
+        }
+    }
+
+    public void Dispose()
+    {
+        _attention.Dispose();
+        _memory.Dispose();
+        _w.Dispose();
+        _weights.Dispose();
+        _ownedWorkers?.Dispose();
+    }
+}

@@ -1,0 +1,72 @@
+using System.Runtime.InteropServices;
+using LongCtx.Engine.Cache;
+
+namespace LongCtx.Engine.Cpu;
+
+/// <summary>
+/// Keys and values behind the ids of a <see cref="BlockPool"/>. A block is allocated when it is first used and kept for the next owner.
+/// <code>
+///   block: for each layer, for each KV head:  K [d][64] halves, V [64][v] halves, bias [64] floats (v = d rounded up to 16)
+/// </code>
+/// </summary>
+internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int headDimension) : IDisposable
+{
+    const int BlockSize = BlockPool.BlockSize;
+    readonly byte*[] _blocks = new byte*[blockCount];
+    readonly bool[] _biased = new bool[blockCount];
+
+    public int ValueDimension { get; } = (headDimension + 15) / 16 * 16;
+
+    public int KeyBytes { get; } = headDimension * BlockSize * sizeof(ushort);
+
+    int ValueBytes => ValueDimension * BlockSize * sizeof(ushort);
+
+    public int HeadBytes => KeyBytes + ValueBytes + BlockSize * sizeof(float);
+
+    public long BlockBytes => (long)layers * heads * HeadBytes;
+
+    public static long BytesPerBlock(int layers, int heads, int headDimension) =>
+        new KvMemory(1, layers, heads, headDimension).BlockBytes;
+
+    /// <summary>First byte of a block; its memory is zero when it is used for the first time, and finite numbers ever after.</summary>
+    public byte* Block(int id)
+    {
+        if (_blocks[id] == null)
+        {
+            _blocks[id] = (byte*)NativeMemory.AlignedAlloc((nuint)BlockBytes, 64);
+            NativeMemory.Clear(_blocks[id], (nuint)BlockBytes);
+        }
+
+        return _blocks[id];
+    }
+
+    public void Copy(int source, int destination)
+    {
+        NativeMemory.Copy(Block(source), Block(destination), (nuint)BlockBytes);
+        _biased[destination] = _biased[source];
+    }
+
+    /// <summary>Offset of a head's keys inside a block; its values follow after <see cref="KeyBytes"/>, its bias after those.</summary>
+    public long HeadOffset(int layer, int head) => ((long)layer * heads + head) * HeadBytes;
+
+    public int BiasOffset => KeyBytes + ValueBytes;
+
+    /// <summary>Whether some key of the block may carry a bias; the others, which is nearly all, skip reading it.</summary>
+    public bool IsBiased(int id) => _biased[id];
+
+    /// <summary>Sets the bias added to the score of one key, in nats. Writing a key anew sets it back to 0.</summary>
+    public void SetBias(int id, int layer, int head, int slot, float bias)
+    {
+        *((float*)(Block(id) + HeadOffset(layer, head) + BiasOffset) + slot) = bias * VectorMath.Log2E;
+        _biased[id] = true;
+    }
+
+    public void Dispose()
+    {
+        for (int i = 0; i < _blocks.Length; i++)
+        {
+            NativeMemory.AlignedFree(_blocks[i]);
+            _blocks[i] = null;
+        }
+    }
+}

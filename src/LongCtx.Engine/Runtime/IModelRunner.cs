@@ -1,0 +1,25 @@
+using LongCtx.Engine.Cache;
+
+namespace LongCtx.Engine.Runtime;
+
+/// <summary>
+/// Runs a decoder on one device. The unit of work is a whole step: any mix of prompt chunks and single tokens of many sequences.
+/// Not thread-safe: one engine thread owns it.
+/// </summary>
+public interface IModelRunner : IDisposable
+{
+    /// <summary>Ids of the KV blocks whose memory this runner owns.</summary>
+    BlockPool Pool { get; }
+
+    int VocabularySize { get; }
+
+    /// <summary>Most tokens of one step, all sequences together.</summary>
+    int StepTokensMax { get; }
+
+    /// <summary>
+    /// Appends every entry's tokens to its sequence: reserves blocks, computes and commits; then the logits asked for are in the batch.
+    /// A sequence may appear once per step.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The pool has too few blocks: the scheduler has to reserve within <see cref="Pool"/>.</exception>
+    void Step(StepBatch batch);
+}

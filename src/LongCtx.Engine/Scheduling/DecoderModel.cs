@@ -1,0 +1,53 @@
+using LongCtx.Engine.Models;
+using LongCtx.Engine.Runtime;
+using LongCtx.Engine.Templates;
+using LongCtx.Engine.Tokenization;
+
+namespace LongCtx.Engine.Scheduling;
+
+/// <summary>A decoder that an engine has loaded: what callers need to know to talk to it.</summary>
+public sealed class DecoderModel
+{
+    internal DecoderModel(string name, ModelSource source, IModelRunner runner)
+    {
+        Name = name;
+        Source = source;
+        Runner = runner;
+        Tokenizer = ModelTokenizer.Load(source);
+        BosText = TextOf(Tokenizer.BeginOfStream);
+        EosText = TextOf(Tokenizer.EndOfStream);
+        StopTokens = ModelTokenizer.StopTokens(source, Tokenizer);
+        if (source.ChatTemplate is { } template)
+        {
+            Template = ChatTemplate.Parse(template);
+            TemplateStability = TemplateStability.Check(Template, BosText, EosText);
+        }
+    }
+
+    public string Name { get; }
+
+    public ModelSource Source { get; }
+
+    public DecoderConfig Config => Source.Decoder!;
+
+    public int TrainedLength => Config.TrainedLength;
+
+    public Tokenizer Tokenizer { get; }
+
+    /// <summary>The model's own chat template; null for a base model.</summary>
+    public ChatTemplate? Template { get; }
+
+    /// <summary>Whether rendering is stable under appending, so that a new turn only adds to what is cached.</summary>
+    public TemplateStability? TemplateStability { get; }
+
+    public string BosText { get; }
+
+    public string EosText { get; }
+
+    /// <summary>Tokens that end a reply.</summary>
+    public IReadOnlySet<int> StopTokens { get; }
+
+    internal IModelRunner Runner { get; }
+
+    string TextOf(int? token) => token is { } id ? System.Text.Encoding.UTF8.GetString(Tokenizer.TokenBytes(id)) : "";
+}

@@ -1,0 +1,105 @@
+using System.Text;
+using System.Threading.Channels;
+using LongCtx.Engine.Sampling;
+using LongCtx.Engine.Tokenization;
+
+namespace LongCtx.Engine.Scheduling;
+
+/// <summary>A reply under way. Tokens come through a bounded channel; a slow reader pauses this sequence and no other.</summary>
+public sealed class Generation
+{
+    readonly Channel<GeneratedToken> _output;
+    readonly TaskCompletionSource<GenerationResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    readonly InferenceEngine _engine;
+
+    internal Generation(InferenceEngine engine, GenerationRequest request, Sampler sampler, int unreadMax)
+    {
+        _engine = engine;
+        Request = request;
+        Sampler = sampler;
+        UnreadMax = unreadMax;
+        Decoder = new(request.Sequence.Model.Tokenizer);
+        Stops = new(request.StopTexts);
+        _output = Channel.CreateBounded<GeneratedToken>(new BoundedChannelOptions(unreadMax) { SingleReader = true, SingleWriter = true });
+    }
+
+    /// <summary>Generated tokens in order; completes, with the failure if there is one, when the generation ends.</summary>
+    public ChannelReader<GeneratedToken> Tokens => _output.Reader;
+
+    public Task<GenerationResult> Completion => _completion.Task;
+
+    /// <summary>Stops within one step; what was generated so far stays part of the sequence. Harmless after the end.</summary>
+    public void Cancel()
+    {
+        IsCancelled = true;
+        _engine.Wake();
+    }
+
+    // Below: engine thread only.
+
+    volatile bool _cancelled;
+
+    internal bool IsCancelled
+    {
+        get => _cancelled;
+        private set => _cancelled = value;
+    }
+
+    internal GenerationRequest Request { get; }
+
+    internal Sequence Sequence => Request.Sequence;
+
+    internal Sampler Sampler { get; }
+
+    internal StreamingDecoder Decoder { get; }
+
+    internal StopMatcher Stops { get; }
+
+    internal int UnreadMax { get; }
+
+    /// <summary>How many of the request's tokens have been computed.</summary>
+    internal int Fed { get; set; }
+
+    internal bool IsPrefilling => Fed < Request.Tokens.Length;
+
+    internal List<int> Ids { get; } = [];
+
+    /// <summary>Length of the reply's text after each of <see cref="Ids"/>, stop texts not yet cut.</summary>
+    internal List<int> TextEnds { get; } = [];
+
+    internal StringBuilder Text { get; } = new();
+
+    internal int SampledCount { get; set; }
+
+    internal long EvictedBefore { get; set; }
+
+    internal long AdmittedAt { get; set; }
+
+    internal long FirstTokenAt { get; set; }
+
+    internal bool AwaitsReader { get; set; }
+
+    internal bool HasRoom => _output.Reader.Count < UnreadMax;
+
+    /// <summary>Calls <paramref name="wake"/> when the reader has taken something.</summary>
+    internal void WhenRoom(Action wake) => _ = _output.Writer.WaitToWriteAsync().AsTask().ContinueWith(_ => wake(), TaskScheduler.Default);
+
+    internal void Emit(in GeneratedToken token)
+    {
+        bool written = _output.Writer.TryWrite(token);
+        System.Diagnostics.Debug.Assert(written, "a generation without room is left out of the batch");
+    }
+
+    internal void Finish(GenerationResult result)
+    {
+        _completion.TrySetResult(result);
+        _output.Writer.TryComplete();
+    }
+
+    internal void Fail(Exception reason)
+    {
+        _completion.TrySetException(reason);
+        _ = _completion.Task.Exception; // observed: a caller who left does not bring the process down
+        _output.Writer.TryComplete(reason);
+    }
+}

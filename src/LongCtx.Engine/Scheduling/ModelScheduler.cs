@@ -1,0 +1,243 @@
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Runtime;
+
+namespace LongCtx.Engine.Scheduling;
+
+/// <summary>
+/// Continuous batching for one model: two queues, <c>waiting</c> and <c>running</c>. Every step takes one token of each decoding sequence
+/// and prompt chunks up to the step's size. Lives on the engine thread.
+/// </summary>
+internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderModel model) : IDisposable
+{
+    readonly IModelRunner _runner = model.Runner;
+    readonly Queue<Generation> _waiting = new();
+    readonly List<Generation> _running = [];
+    readonly List<Sequence> _idle = []; // released sequences that are still cached, least recently used first
+    readonly List<(Generation Generation, int Entry)> _scheduled = [];
+    readonly StepBatch _batch = new();
+    readonly int[] _one = new int[1];
+    int _runningCount, _blocksUsed;
+
+    public DecoderModel Model { get; } = model;
+
+    public int RunningCount => Volatile.Read(ref _runningCount);
+
+    public int BlocksUsed => Volatile.Read(ref _blocksUsed);
+
+    public int BlocksTotal => _runner.Pool.BlockCount;
+
+    public void Enqueue(Generation generation)
+    {
+        Sequence sequence = generation.Sequence;
+        int tokens = generation.Request.Tokens.Length;
+        if (sequence.User is not null || sequence.IsDropped)
+        {
+            engine.LeftQueue();
+            generation.Fail(new LongCtxException(ErrorCode.InvalidRequest, sequence.IsDropped ? "the sequence is no longer in the cache: create a new one" : "the sequence is already generating"));
+            return;
+        }
+
+        if (tokens == 0 && sequence.Pending < 0)
+        {
+            engine.LeftQueue();
+            generation.Fail(new LongCtxException(ErrorCode.InvalidRequest, "there is nothing to continue: the prompt is empty", "messages"));
+            return;
+        }
+
+        if (BlocksMax(generation) > BlocksTotal)
+        {
+            engine.LeftQueue();
+            long need = BlocksMax(generation), have = BlocksTotal;
+            generation.Fail(new LongCtxException(ErrorCode.InvalidRequest, $"this request can come to need {need} KV blocks and the server has {have}: lower max_tokens or the capacity, or give the server more KV memory", "max_tokens"));
+            return;
+        }
+
+        sequence.User = generation;
+        Pin(sequence);
+        _waiting.Enqueue(generation);
+    }
+
+    /// <summary>One step; false when there is nothing to do now.</summary>
+    public bool Step()
+    {
+        DropCancelledWaiting();
+        Admit();
+        Schedule();
+        if (_scheduled.Count == 0) return false;
+        try
+        {
+            _runner.Step(_batch);
+        }
+        catch (Exception e)
+        {
+            FailScheduled(e);
+            return true;
+        }
+
+        foreach ((Generation generation, int entry) in _scheduled) Advance(generation, entry);
+        Volatile.Write(ref _blocksUsed, BlocksTotal - _runner.Pool.FreeCount);
+        return true;
+    }
+
+    void DropCancelledWaiting()
+    {
+        for (int i = _waiting.Count; i > 0; i--)
+        {
+            Generation g = _waiting.Dequeue();
+            if (!g.IsCancelled)
+            {
+                _waiting.Enqueue(g);
+                continue;
+            }
+
+            engine.LeftQueue();
+            g.AdmittedAt = g.FirstTokenAt = engine.Now();
+            Finish(g, FinishReason.Cancelled);
+        }
+    }
+
+    void Admit()
+    {
+        while (_waiting.Count > 0 && _running.Count < engine.Options.RunningMax && MakeRoom(_waiting.Peek()))
+        {
+            Generation g = _waiting.Dequeue();
+            engine.LeftQueue();
+            _running.Add(g);
+            Volatile.Write(ref _runningCount, _running.Count);
+            g.AdmittedAt = engine.Now();
+            g.EvictedBefore = g.Sequence.Window.Evicted;
+            foreach (int offset in g.Request.TurnStarts) g.Sequence.Cache.Turns.Add(g.Sequence.Count + offset);
+        }
+
+        if (_running.Count > 0 || !_waiting.TryPeek(out Generation? stuck)) return;
+        // Nothing runs and nothing idle is left: what waits holds the blocks itself. The oldest gives way, or none would ever go on.
+        _waiting.Dequeue();
+        engine.LeftQueue();
+        stuck.Sequence.User = null;
+        stuck.Fail(new LongCtxException(ErrorCode.QueueFull, "the KV memory is taken by other requests: try again later") { RetryAfter = TimeSpan.FromSeconds(2) });
+    }
+
+    /// <summary>Gives up idle sequences until the newcomer fits beside what the running ones may still come to need.</summary>
+    bool MakeRoom(Generation newcomer)
+    {
+        int promised = BlocksMax(newcomer) - newcomer.Sequence.Cache.BlocksHeld;
+        foreach (Generation g in _running) promised += Math.Max(0, BlocksMax(g) - g.Sequence.Cache.BlocksHeld);
+        // A fork still shares blocks that it may have to copy; copies are at most the blocks that it holds, which BlocksMax counts already.
+        foreach (Generation g in _running.Append(newcomer)) promised += SharedBlocks(g.Sequence.Cache);
+        while (_runner.Pool.FreeCount < promised && _idle.Count > 0) Free(_idle[0]);
+        return _runner.Pool.FreeCount >= promised;
+    }
+
+    /// <summary>Only the last block of each table is ever written again.</summary>
+    static int SharedBlocks(KvSequence cache) =>
+        Math.Min(1, cache.Near.Count) + Math.Min(1, cache.Far.Count) + Math.Min(1, cache.SinksNear.Count) + Math.Min(1, cache.SinksFar.Count);
+
+    int BlocksMax(Generation g)
+    {
+        long length = g.Sequence.Count + (g.Request.Tokens.Length - g.Fed) + (long)Math.Max(0, g.Request.MaxTokens - g.SampledCount);
+        if (g.Sequence.Policy.LengthMax(Model.TrainedLength) is { } max) length = Math.Min(length, max);
+        return Admission.BlocksMax(g.Sequence.Policy, length, engine.Options.PrefillChunk);
+    }
+
+    void Schedule()
+    {
+        _batch.Clear();
+        _scheduled.Clear();
+        for (int i = _running.Count - 1; i >= 0; i--)
+            if (_running[i].IsCancelled) Finish(_running[i], FinishReason.Cancelled);
+
+        int room = _runner.StepTokensMax;
+        foreach (Generation g in _running) // decoding first: nobody waits for another's prompt longer than one step
+        {
+            if (g.IsPrefilling || room == 0 || !HasRoom(g)) continue;
+            _one[0] = g.Sequence.Pending;
+            _scheduled.Add((g, _batch.Add(g.Sequence.Cache, _one, LogitsKind.Last)));
+            room--;
+        }
+
+        foreach (Generation g in _running)
+        {
+            if (!g.IsPrefilling || room == 0) continue;
+            AddPromptChunk(g, ref room);
+        }
+    }
+
+    void AddPromptChunk(Generation g, ref int room)
+    {
+        int pending = g.Sequence.Pending >= 0 ? 1 : 0;
+        int count = Math.Min(Math.Min(engine.Options.PrefillChunk, room) - pending, g.Request.Tokens.Length - g.Fed);
+        if (count < 1) return;
+        ReadOnlySpan<int> chunk = g.Request.Tokens.Span.Slice(g.Fed, count);
+        bool last = g.Fed + count == g.Request.Tokens.Length;
+        if (pending == 1)
+        {
+            int[] joined = [g.Sequence.Pending, .. chunk]; // once per turn
+            chunk = joined;
+        }
+
+        _scheduled.Add((g, _batch.Add(g.Sequence.Cache, chunk, last ? LogitsKind.Last : LogitsKind.None)));
+        room -= chunk.Length;
+    }
+
+    bool HasRoom(Generation g)
+    {
+        if (g.HasRoom)
+        {
+            g.AwaitsReader = false;
+            return true;
+        }
+
+        if (!g.AwaitsReader)
+        {
+            g.AwaitsReader = true;
+            g.WhenRoom(engine.Wake);
+        }
+        else if (g.Tokens.Count < g.UnreadMax)
+        {
+            g.AwaitsReader = false;
+        }
+
+        return false;
+    }
+
+    void Remove(Generation g)
+    {
+        _running.Remove(g);
+        g.Sequence.User = null;
+        Volatile.Write(ref _runningCount, _running.Count);
+    }
+
+    void FailScheduled(Exception cause)
+    {
+        var failure = new LongCtxException(ErrorCode.EngineFailure, $"the engine failed in a step of {_batch.RowCount} tokens: {cause.Message}", null, cause);
+        foreach ((Generation g, _) in _scheduled)
+        {
+            Remove(g);
+            Free(g.Sequence); // its cache may be half written
+            g.Fail(failure);
+        }
+    }
+
+    public void FailAll(LongCtxException reason)
+    {
+        while (_waiting.TryDequeue(out Generation? g))
+        {
+            engine.LeftQueue();
+            g.Sequence.User = null;
+            g.Fail(reason);
+        }
+
+        foreach (Generation g in _running.ToArray())
+        {
+            Remove(g);
+            g.Fail(reason);
+        }
+    }
+
+    public void Dispose()
+    {
+        _batch.Dispose();
+        _runner.Dispose();
+        Model.Source.Dispose();
+    }
+}

@@ -1,0 +1,75 @@
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Sampling;
+
+namespace LongCtx.Engine.Scheduling;
+
+/// <summary>
+/// One stream of tokens and its cache, owned by the engine thread; this is the handle. A pinned sequence keeps its blocks; a released one
+/// stays cached until the pool needs them (least recently used first).
+/// </summary>
+public sealed class Sequence
+{
+    readonly InferenceEngine _engine;
+
+    internal Sequence(InferenceEngine engine, DecoderModel model, AttentionPolicy policy, KvSequence cache, PenaltyWindow recent)
+    {
+        _engine = engine;
+        Model = model;
+        Policy = policy;
+        Cache = cache;
+        Recent = recent;
+    }
+
+    public DecoderModel Model { get; }
+
+    public AttentionPolicy Policy { get; }
+
+    /// <summary>Tokens appended so far, generated ones included.</summary>
+    public long Count => Volatile.Read(ref _count);
+
+    /// <summary>How full the window is, as of the last step.</summary>
+    public WindowState Window { get; internal set; }
+
+    /// <summary>False once the blocks are given back: only a new sequence helps then.</summary>
+    public bool IsHeld => !Volatile.Read(ref _dropped);
+
+    /// <summary>Unpins: the sequence stays cached while there is room.</summary>
+    public void Release() => _engine.Post(() => _engine.Unpin(this));
+
+    /// <summary>Unpins and gives the blocks back at once.</summary>
+    public void Drop() => _engine.Post(() => _engine.Free(this));
+
+    // Below: engine thread only.
+
+    long _count;
+    bool _dropped;
+
+    internal KvSequence Cache { get; }
+
+    internal PenaltyWindow Recent { get; }
+
+    /// <summary>The last token, sampled but not yet computed; -1 when there is none.</summary>
+    internal int Pending { get; set; } = -1;
+
+    internal bool IsPinned { get; set; } = true;
+
+    internal bool IsDropped
+    {
+        get => _dropped;
+        set => Volatile.Write(ref _dropped, value);
+    }
+
+    /// <summary>The generation that is using the sequence.</summary>
+    internal Generation? User { get; set; }
+
+    internal long LastUsed { get; set; }
+
+    internal void UpdateState()
+    {
+        long total = Cache.Count + (Pending >= 0 ? 1 : 0);
+        long newest = Math.Max(0, Cache.Count - 1);
+        long visible = Cache.Count == 0 ? 0 : Policy.VisibleCount(newest, Cache.Turns);
+        Window = new((int)visible, Policy.Capacity, Cache.Count - visible, total) { Sinks = (int)Math.Min(Policy.Sinks, total) };
+        Volatile.Write(ref _count, total);
+    }
+}

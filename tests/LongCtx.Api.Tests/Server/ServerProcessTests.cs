@@ -1,0 +1,137 @@
+using System.Net;
+using System.Net.Sockets;
+using LongCtx.Server;
+using Microsoft.Extensions.Logging;
+
+namespace LongCtx.Api.Tests;
+
+public sealed class ServerProcessTests
+{
+    readonly StringWriter output = new();
+    readonly StringWriter errors = new();
+
+    [Fact]
+    public async Task Run_Started_PrintsTheAddressAndStopsWhenAsked()
+    {
+        using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        SignallingWriter block = new();
+        ServerOptions options = new() { Urls = ["http://127.0.0.1:0"], Policy = "streaming", Capacity = 512, Log = LogLevel.None };
+        Task<int> run = ServerProcess.RunAsync(options, (_, _) => new(new ScriptedHost()), block, errors, stop.Token);
+        string text = await block.Flushed.WaitAsync(TestContext.Current.CancellationToken);
+
+        Assert.Contains("scripted", text, StringComparison.Ordinal);
+        Assert.Contains("script decoder, 7.0 M parameters, F32, S,W,G,C,B = 4,64,1,4096,16", text, StringComparison.Ordinal);
+        Assert.Contains("policy  streaming, capacity 512", text, StringComparison.Ordinal);
+        string url = text.Split('\n').Single(l => l.Contains("page", StringComparison.Ordinal)).Split([' '], StringSplitOptions.RemoveEmptyEntries)[1];
+        using HttpClient client = new();
+        string page = await client.GetStringAsync(url, TestContext.Current.CancellationToken);
+        Assert.Contains("<title>LongCtx</title>", page, StringComparison.Ordinal);
+
+        await stop.CancelAsync();
+        Assert.Equal(0, await run);
+        Assert.Empty(errors.ToString());
+    }
+
+    [Fact]
+    public async Task Run_PortInUse_IsExitCode2AndOneLine()
+    {
+        using TcpListener taken = new(IPAddress.Loopback, 0);
+        taken.Start();
+        int port = ((IPEndPoint)taken.LocalEndpoint).Port;
+        ClosingHost host = new();
+        ServerOptions options = new() { Urls = [$"http://127.0.0.1:{port}"], Log = LogLevel.None };
+        int code = await ServerProcess.RunAsync(options, (_, _) => new(host), output, errors, TestContext.Current.CancellationToken);
+
+        Assert.Equal(2, code);
+        Assert.Equal($"longctx: http://127.0.0.1:{port} is in use: stop what listens there, or choose another port with --urls, for instance http://127.0.0.1:8081",
+            errors.ToString().Trim());
+        Assert.Empty(output.ToString());
+        Assert.True(host.Closed);
+    }
+
+    [Fact]
+    public async Task Run_AddressOfAnotherMachine_IsExitCode2AndOneLine()
+    {
+        ServerOptions options = new() { Urls = ["http://192.0.2.1:8080"], AllowRemote = true, Log = LogLevel.None };
+        Assert.Equal(2, await ServerProcess.RunAsync(options, (_, _) => new(new ScriptedHost()), output, errors, TestContext.Current.CancellationToken));
+        Assert.StartsWith("longctx: cannot listen on http://192.0.2.1:8080", Assert.Single(errors.ToString().TrimEnd().Split('\n')), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("longctx: --colour is not an option; --help lists them", "--colour")]
+    [InlineData("longctx: --capacity: it must be at least 1 token, not 0", "--capacity", "0")]
+    public async Task Run_BadArgument_IsExitCode2AndOneLineAndNothingIsOpened(string line, params string[] arguments)
+    {
+        int code = await ServerProcess.RunAsync(
+            arguments, (_, _) => throw new InvalidOperationException("opened"), output, errors, TestContext.Current.CancellationToken);
+        Assert.Equal(2, code);
+        Assert.Equal(line, errors.ToString().Trim());
+    }
+
+    [Fact]
+    public async Task Run_HostCannotBeOpened_IsExitCode2WithItsReason()
+    {
+        OpenHost fail = (_, _) => throw new LongCtxException(ErrorCode.InvalidRequest, "no model 'x':\nput it there");
+        Assert.Equal(2, await ServerProcess.RunAsync(new ServerOptions(), fail, output, errors, TestContext.Current.CancellationToken));
+        Assert.Equal("longctx: no model 'x': put it there", errors.ToString().Trim());
+    }
+
+    [Fact]
+    public async Task Run_Help_ListsEveryOption()
+    {
+        OpenHost fail = (_, _) => throw new InvalidOperationException("opened");
+        Assert.Equal(0, await ServerProcess.RunAsync(["--help"], fail, output, errors, TestContext.Current.CancellationToken));
+        Assert.All(ServerSettings.Names, name => Assert.Contains($"--{name} ", output.ToString(), StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("evil.example", false, HttpStatusCode.MisdirectedRequest)]
+    [InlineData("localhost:1234", false, HttpStatusCode.OK)]
+    [InlineData("[::1]:8080", false, HttpStatusCode.OK)]
+    [InlineData("evil.example", true, HttpStatusCode.OK)]
+    public async Task Guard_HostOfTheRequest_MustBeThisMachineUnlessRemoteIsAllowed(string name, bool allowRemote, HttpStatusCode expected)
+    {
+        ServerOptions options = new() { Urls = ["http://127.0.0.1:0"], AllowRemote = allowRemote, Log = LogLevel.None };
+        await using ApiServer server = await ApiServer.StartAsync(new ScriptedHost(), options: options);
+        HttpRequestMessage request = new(HttpMethod.Get, "/v1/models") { Headers = { Host = name } };
+        using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
+        Assert.Equal(expected, response.StatusCode);
+        if (expected != HttpStatusCode.OK) await response.AssertErrorAsync(421, "wrong_host");
+    }
+
+    sealed class SignallingWriter : StringWriter
+    {
+        readonly TaskCompletionSource<string> flushed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task<string> Flushed => flushed.Task;
+
+        public override Task FlushAsync(CancellationToken cancellationToken)
+        {
+            flushed.TrySetResult(ToString());
+            return Task.CompletedTask;
+        }
+    }
+
+    sealed class ClosingHost : IConversationHost, IAsyncDisposable
+    {
+        readonly ScriptedHost inner = new();
+
+        public bool Closed { get; private set; }
+
+        public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) => inner.ListModelsAsync(cancellation);
+
+        public IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, CancellationToken cancellation = default) =>
+            inner.CompleteAsync(tenant, request, cancellation);
+
+        public ValueTask<EmbeddingResult> EmbedAsync(string tenant, EmbeddingRequest request, CancellationToken cancellation = default) =>
+            inner.EmbedAsync(tenant, request, cancellation);
+
+        public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default) => inner.GetStatusAsync(cancellation);
+
+        public ValueTask DisposeAsync()
+        {
+            Closed = true;
+            return ValueTask.CompletedTask;
+        }
+    }
+}

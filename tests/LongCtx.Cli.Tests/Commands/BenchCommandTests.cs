@@ -1,0 +1,32 @@
+using System.Text.Json;
+
+namespace LongCtx.Cli.Tests.Commands;
+
+public sealed class BenchCommandTests
+{
+    [Fact]
+    public async Task Bench_SmallLoads_ReportsEveryFigureAndNoAllocationPerStep()
+    {
+        JsonElement result = await Cli.JsonAsync("bench", "--model", "pg19-7m", "--threads", "2", "--prefill", "64,32", "--decode", "1@16,3@40", "--stream", "600,100");
+        Assert.Equal(["threads", "load_ms", "peak_memory_mb", "prefill", "decode", "stream", "first_token_ms", "allocated_bytes_per_step"], result.Names());
+        Assert.Equal(2, result.GetProperty("threads").GetInt32());
+        Assert.True(result.GetProperty("first_token_ms").GetDouble() > result.GetProperty("load_ms").GetDouble());
+        Assert.Equal([64, 32], result.GetProperty("prefill").EnumerateArray().Select(p => p.GetProperty("tokens").GetInt32()));
+        Assert.Equal(["1@16", "3@40"], result.GetProperty("decode").EnumerateArray()
+            .Select(d => $"{d.GetProperty("conversations").GetInt32()}@{d.GetProperty("context").GetInt32()}"));
+        Assert.Equal([100, 600], result.GetProperty("stream").EnumerateArray().Select(s => s.GetProperty("position").GetInt32()));
+        Assert.All(result.GetProperty("prefill").EnumerateArray(), p => Assert.Equal(["tokens", "tokens_per_second"], p.Names()));
+        Assert.All(result.GetProperty("decode").EnumerateArray(), d => Assert.Equal(["conversations", "context", "tokens_per_second"], d.Names()));
+        Assert.All(result.GetProperty("stream").EnumerateArray(), s => Assert.Equal(["position", "ms_per_token"], s.Names()));
+        Assert.Equal(0, result.GetProperty("allocated_bytes_per_step").GetDouble());
+    }
+
+    [Fact]
+    public async Task Bench_OnlyOneKindChosen_MeasuresOnlyThat()
+    {
+        JsonElement result = await Cli.JsonAsync("bench", "--model", "pg19-7m", "--prefill", "16");
+        Assert.Empty(result.GetProperty("decode").EnumerateArray());
+        Assert.Empty(result.GetProperty("stream").EnumerateArray());
+        Assert.False(result.TryGetProperty("allocated_bytes_per_step", out _));
+    }
+}
