@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Kernels;
 using LongCtx.Engine.Runtime;
@@ -229,6 +230,8 @@ internal sealed unsafe class Attention : IDisposable
         long offset = _memory.HeadOffset(layer, head);
         for (long block = firstBlock; block <= lastBlock; block++)
         {
+            // A block's keys and values are 16 KiB on their own, too short for the hardware to run ahead: fetch while the one before is used.
+            if (block < lastBlock) Prefetch((byte*)(_plan.Block(task.Entry, region, block + 1) & ~(nint)1) + offset);
             long start = block * BlockSize;
             int rowFrom = task.RowCount, rowEnd = 0, from = BlockSize, to = -1;
             for (int r = 0; r < task.RowCount; r++)
@@ -266,6 +269,12 @@ internal sealed unsafe class Attention : IDisposable
             AttentionKernel.Widen((ushort*)(memory + _memory.KeyBytes) + from * _v, s.Values + from * _v, (to + 1 - from) * _v);
             AttentionKernel.Accumulate(s.Partial.Output + q0 * _v, count, _v, s.Scores, s.Factors, s.Values, from, to);
         }
+    }
+
+    void Prefetch(byte* block)
+    {
+        if (!Sse.IsSupported) return;
+        for (int i = 0; i < _memory.HeadBytes; i += 64) Sse.Prefetch1(block + i);
     }
 
     void MergePartials(int entry, float* output)

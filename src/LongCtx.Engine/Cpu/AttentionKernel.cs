@@ -17,15 +17,18 @@ internal static unsafe class AttentionKernel
 {
     public const int BlockSize = BlockPool.BlockSize;
 
+    /// <summary>Kernels stay methods of their own: inlined into a long caller, their accumulators end up on the stack.</summary>
+    const MethodImplOptions Kernel = MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization;
+
     /// <summary>Halves to floats: a block's keys ([d][64]) or values ([64][v]), <paramref name="count"/> a multiple of 16.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     public static void Widen(ushort* source, float* destination, int count)
     {
         for (int i = 0; i < count; i += 16) VectorMath.LoadHalf(source + i).Store(destination + i);
     }
 
     /// <summary>scores[rows, 64] = q[rows, d] · K[d, 64].</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     public static void Scores(float* q, int rows, int d, float* k, float* scores)
     {
         int r = 0;
@@ -33,7 +36,7 @@ internal static unsafe class AttentionKernel
         for (; r < rows; r++) Scores1(q + r * d, d, k, scores + r * BlockSize);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     static void Scores4(float* q, int d, float* k, float* scores)
     {
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
@@ -72,7 +75,7 @@ internal static unsafe class AttentionKernel
         Store4(scores + 3 * BlockSize, e0, e1, e2, e3);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     static void Scores1(float* q, int d, float* k, float* scores)
     {
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
@@ -101,36 +104,46 @@ internal static unsafe class AttentionKernel
     /// Online softmax of one row over one block: <paramref name="scores"/> [64] become 2^(score + bias - max), 0 outside the slots
     /// [<paramref name="from"/>, <paramref name="to"/>]. Updates the running maximum and sum, returns the factor for what was accumulated before.
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     public static float Softmax(float* scores, float* bias, int from, int to, ref float max, ref float sum)
     {
-        Vector512<int> first = Vector512.Create(from), last = Vector512.Create(to);
-        Vector512<float> least = Vector512.Create(float.NegativeInfinity);
-        Vector512<float> top = least;
-        for (int i = 0; i < BlockSize; i += 16)
+        Vector512<float> s0 = Vector512.Load(scores), s1 = Vector512.Load(scores + 16), s2 = Vector512.Load(scores + 32), s3 = Vector512.Load(scores + 48);
+        if (bias != null)
         {
-            Vector512<float> s = Vector512.Load(scores + i);
-            if (bias != null) s += Vector512.Load(bias + i);
-            Vector512<int> slot = Vector512<int>.Indices + Vector512.Create(i);
-            Vector512<int> visible = Vector512.GreaterThanOrEqual(slot, first) & Vector512.LessThanOrEqual(slot, last);
-            s = Vector512.ConditionalSelect(visible.AsSingle(), s, least);
-            s.Store(scores + i);
-            top = Vector512.Max(top, s);
+            s0 += Vector512.Load(bias);
+            s1 += Vector512.Load(bias + 16);
+            s2 += Vector512.Load(bias + 32);
+            s3 += Vector512.Load(bias + 48);
         }
 
-        float newMax = Math.Max(max, HorizontalMax(top));
-        float scale = VectorMath.Exp2(max - newMax); // 2^-inf = 0 for the first block
-        Vector512<float> shift = Vector512.Create(newMax), total = default;
-        for (int i = 0; i < BlockSize; i += 16)
+        if (from > 0 || to < BlockSize - 1)
         {
-            Vector512<float> p = VectorMath.Exp2(Vector512.Load(scores + i) - shift);
-            p.Store(scores + i);
-            total += p;
+            s0 = Mask(s0, 0, from, to);
+            s1 = Mask(s1, 16, from, to);
+            s2 = Mask(s2, 32, from, to);
+            s3 = Mask(s3, 48, from, to);
         }
 
+        float newMax = Math.Max(max, HorizontalMax(Vector512.Max(Vector512.Max(s0, s1), Vector512.Max(s2, s3))));
+        float scale = newMax == max ? 1 : VectorMath.Exp2(max - newMax); // 2^-inf = 0 for the first block
+        Vector512<float> shift = Vector512.Create(newMax);
+        s0 = VectorMath.Exp2(s0 - shift);
+        s1 = VectorMath.Exp2(s1 - shift);
+        s2 = VectorMath.Exp2(s2 - shift);
+        s3 = VectorMath.Exp2(s3 - shift);
+        Store4(scores, s0, s1, s2, s3);
         max = newMax;
-        sum = sum * scale + Vector512.Sum(total);
+        sum = sum * scale + Vector512.Sum((s0 + s1) + (s2 + s3));
         return scale;
+    }
+
+    /// <summary>-inf outside the slots [from, to]; <paramref name="first"/> is the slot of lane 0.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static Vector512<float> Mask(Vector512<float> s, int first, int from, int to)
+    {
+        Vector512<int> slot = Vector512<int>.Indices + Vector512.Create(first);
+        Vector512<int> visible = Vector512.GreaterThanOrEqual(slot, Vector512.Create(from)) & Vector512.LessThanOrEqual(slot, Vector512.Create(to));
+        return Vector512.ConditionalSelect(visible.AsSingle(), s, Vector512.Create(float.NegativeInfinity));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -144,7 +157,7 @@ internal static unsafe class AttentionKernel
     /// <summary>
     /// acc[rows, v] = acc * scale[row] + p[rows, 64] · V[64, v] over the slots [<paramref name="from"/>, <paramref name="to"/>].
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     public static void Accumulate(float* acc, int rows, int v, float* p, float* scale, float* values, int from, int to)
     {
         int r = 0;
@@ -164,7 +177,7 @@ internal static unsafe class AttentionKernel
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     static void Accumulate4(float* acc, int v, float* p, float* scale, float* values, int from, int to)
     {
         float* accB = acc + v, accC = accB + v, accE = accC + v;
@@ -209,7 +222,7 @@ internal static unsafe class AttentionKernel
         Store4(accE, e0, e1, e2, e3);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     static void Accumulate1x64(float* acc, int v, float* p, float scale, float* values, int from, int to)
     {
         Vector512<float> s = Vector512.Create(scale);
@@ -227,7 +240,7 @@ internal static unsafe class AttentionKernel
         Store4(acc, a0, a1, a2, a3);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     static void Accumulate1(float* acc, int v, float* p, float scale, float* values, int from, int to)
     {
         Vector512<float> a = Vector512.Load(acc) * Vector512.Create(scale);
@@ -240,7 +253,7 @@ internal static unsafe class AttentionKernel
     /// Merges a partial attention into another by log-sum-exp: o = Σ 2^(m_r - m) acc_r, and the same for the sums.
     /// <paramref name="into"/> and <paramref name="from"/> are [v]; an empty partial (sum 0) changes nothing.
     /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(Kernel)]
     public static void Merge(float* into, ref float intoMax, ref float intoSum, float* from, float fromMax, float fromSum, int v)
     {
         if (fromSum == 0) return;

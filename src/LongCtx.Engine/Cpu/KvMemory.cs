@@ -4,7 +4,8 @@ using LongCtx.Engine.Cache;
 namespace LongCtx.Engine.Cpu;
 
 /// <summary>
-/// Keys and values behind the ids of a <see cref="BlockPool"/>. A block is allocated when it is first used and kept for the next owner.
+/// Keys and values behind the ids of a <see cref="BlockPool"/>. Memory is allocated in slabs of a few
+/// blocks when their first block is used, and kept for the next owner.
 /// <code>
 ///   block: for each layer, for each KV head:  K [d][64] halves, V [64][v] halves, bias [64] floats (v = d rounded up to 16)
 /// </code>
@@ -12,7 +13,9 @@ namespace LongCtx.Engine.Cpu;
 internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int headDimension) : IDisposable
 {
     const int BlockSize = BlockPool.BlockSize;
-    readonly byte*[] _blocks = new byte*[blockCount];
+    const long SlabBytesMin = 8 << 20; // several huge pages, little enough to grow by
+    readonly byte*[] _slabs = new byte*[(blockCount + SlabBlocks(layers, heads, headDimension) - 1) / SlabBlocks(layers, heads, headDimension)];
+    readonly int _blocksPerSlab = SlabBlocks(layers, heads, headDimension);
     readonly bool[] _biased = new bool[blockCount];
 
     public int ValueDimension { get; } = (headDimension + 15) / 16 * 16;
@@ -23,21 +26,22 @@ internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int
 
     public int HeadBytes => KeyBytes + ValueBytes + BlockSize * sizeof(float);
 
-    public long BlockBytes => (long)layers * heads * HeadBytes;
+    public long BlockBytes { get; } = BytesPerBlock(layers, heads, headDimension);
 
-    public static long BytesPerBlock(int layers, int heads, int headDimension) =>
-        new KvMemory(1, layers, heads, headDimension).BlockBytes;
+    public static long BytesPerBlock(int layers, int heads, int headDimension)
+    {
+        int valueDimension = (headDimension + 15) / 16 * 16;
+        return (long)layers * heads * BlockSize * ((headDimension + valueDimension) * sizeof(ushort) + sizeof(float));
+    }
+
+    static int SlabBlocks(int layers, int heads, int headDimension) => (int)(SlabBytesMin / BytesPerBlock(layers, heads, headDimension)) + 1;
 
     /// <summary>First byte of a block; its memory is zero when it is used for the first time, and finite numbers ever after.</summary>
     public byte* Block(int id)
     {
-        if (_blocks[id] == null)
-        {
-            _blocks[id] = (byte*)NativeMemory.AlignedAlloc((nuint)BlockBytes, 64);
-            NativeMemory.Clear(_blocks[id], (nuint)BlockBytes);
-        }
-
-        return _blocks[id];
+        ref byte* slab = ref _slabs[id / _blocksPerSlab];
+        if (slab == null) slab = LargeMemory.Allocate((nuint)(BlockBytes * _blocksPerSlab));
+        return slab + id % _blocksPerSlab * BlockBytes;
     }
 
     public void Copy(int source, int destination)
@@ -63,10 +67,10 @@ internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int
 
     public void Dispose()
     {
-        for (int i = 0; i < _blocks.Length; i++)
+        for (int i = 0; i < _slabs.Length; i++)
         {
-            NativeMemory.AlignedFree(_blocks[i]);
-            _blocks[i] = null;
+            LargeMemory.Free(_slabs[i]);
+            _slabs[i] = null;
         }
     }
 }
