@@ -7,6 +7,7 @@
 // CPU builds: auto is its own choice; name another (zen4, haswell, ...) to see it without, say, AMX, which .NET has no intrinsics for.
 
 import {execFileSync} from "node:child_process";
+import {loadavg} from "node:os";
 import path from "node:path";
 import {parseArgs} from "node:util";
 
@@ -27,6 +28,9 @@ const variants = options.variants.split(",");
 
 run(path.join(import.meta.dirname, "llama.cpp/install.sh"), []);
 run("dotnet", ["build", "-c", "Release", "--nologo", "-v", "quiet", cli]);
+
+// Both engines spin while their threads wait for each other: beside any other work the figures of several threads are worthless.
+if (loadavg()[0] > 1.5) console.error(`compare.mjs: the machine is busy (load ${loadavg()[0].toFixed(1)}); the figures will be too low`);
 
 const report = [];
 for (const threads of options.threads.split(",")) {

@@ -43,7 +43,7 @@ export async function measure({model: modelPath, threads, runs, steps, flash, pr
       decode.push({conversations, context, tokens_per_second: round(conversations * steps / seconds)});
     });
 
-  return {engine: "llama.cpp", driver: "addon", backend, system_info: llama.systemInfo.trim(), threads, load_ms, prefill, decode};
+  return {driver: "addon", backend, system_info: llama.systemInfo.trim(), threads, load_ms, prefill, decode};
 
   // Runs body(step, forget) on a context of its own. step([[sequence, position, ids], ...]) decodes one batch and returns the seconds it took.
   async function withContext(sequences, contextSize, body) {

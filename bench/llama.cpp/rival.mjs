@@ -9,7 +9,7 @@
 // Every figure is the median of --runs runs after one that is thrown away. A decode run is --steps steps; its rate is that of all conversations.
 
 import {execFileSync} from "node:child_process";
-import {existsSync, mkdirSync, readdirSync, statSync} from "node:fs";
+import {existsSync, mkdirSync, readFileSync, readdirSync, statSync} from "node:fs";
 import path from "node:path";
 import {parseArgs} from "node:util";
 
@@ -47,7 +47,8 @@ const plan = {
 
 const native = options.driver === "addon" ? null : compile();
 if (!native && options.variant !== "auto") fail("only the native driver can choose a --variant");
-const result = native ? runNative() : await (await import("./addon.mjs")).measure(plan);
+const release = JSON.parse(readFileSync(path.join(here, "node_modules/node-llama-cpp/llama/llama.cpp.info.json"))).tag;
+const result = {engine: "llama.cpp " + release, ...native ? runNative() : await (await import("./addon.mjs")).measure(plan)};
 if (options.json) console.log(JSON.stringify(result));
 else {
   console.log(`${result.engine}, ${result.driver} driver, ${result.backend}, ${plan.threads} threads, load ${result.load_ms} ms\n${result.system_info}`);
@@ -81,7 +82,7 @@ function runNative() {
   const flash = {auto: -1, off: 0, on: 1}[plan.flash];
   const output = execFileSync(native, [plan.backends, plan.model, plan.threads, plan.runs, plan.steps, flash, plan.prefill.join(","),
     plan.decode.map(d => d.join("@")).join(",")].map(String), {encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], maxBuffer: 1 << 24});
-  return {engine: "llama.cpp", driver: "native", ...JSON.parse(output)};
+  return {driver: "native", ...JSON.parse(output)};
 }
 
 function list(text) { return text.split(",").filter(Boolean); }
