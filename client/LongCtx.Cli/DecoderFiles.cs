@@ -1,4 +1,5 @@
 using LongCtx.Cli.Evaluation;
+using LongCtx.Conversations.Local;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Cpu;
 using LongCtx.Engine.Models;
@@ -16,7 +17,7 @@ internal sealed class DecoderFiles : IDisposable
     readonly ModelSource _source;
     readonly Lazy<Tokenizer> _tokenizer;
 
-    DecoderFiles(ModelSource source)
+    public DecoderFiles(ModelSource source)
     {
         _source = source;
         _tokenizer = new(() => ModelTokenizer.Load(source));
@@ -53,13 +54,47 @@ internal sealed class DecoderFiles : IDisposable
     public (string Opening, string Closing) ChatFrame()
     {
         const string mark = "zqmessageqz";
-        if (_source.ChatTemplate is not { } template)
-            throw new LongCtxException(ErrorCode.InvalidRequest, $"model {_source.Path} has no chat template: use the raw form", "form");
-        string text = ChatTemplate.Parse(template).Render([new("user", mark)], true, TextOf(Tokenizer.BeginOfStream), TextOf(Tokenizer.EndOfStream));
+        string text = Format().Render([new("user", mark)], true);
         int at = text.IndexOf(mark, StringComparison.Ordinal);
-        if (at < 0) throw new LongCtxException(ErrorCode.InvalidRequest, $"the chat template of {_source.Path} does not show the user's message: use the raw form", "form");
-        return (text[..at], text[(at + mark.Length)..]);
+        return at >= 0 ? (text[..at], text[(at + mark.Length)..]) : throw Unsuitable("does not show the user's message");
     }
+
+    /// <summary>Tokens in front of the first message of a chat: the sinks of a conversation are chosen to hold them.</summary>
+    public int SystemTokens()
+    {
+        if (!HasChatTemplate) return Tokenizer.AddsBeginOfStream ? 1 : 0;
+        ChatFormat format = Format();
+        ChatMessage[] chat = [new("user", "Hi")];
+        return format.TryRender(chat, true) is null ? 0 : new ChatPrompt(format, chat).SystemTokens;
+    }
+
+    ChatFormat Format()
+    {
+        ChatTemplate template = ChatTemplate.Parse(_source.ChatTemplate ?? throw Unsuitable("is missing"));
+        string bos = TextOf(Tokenizer.BeginOfStream), eos = TextOf(Tokenizer.EndOfStream);
+        return new(Render, Encode, bos, TemplateStability.Check(template, bos, eos).ContinuesPrompt);
+
+        string Render(IReadOnlyList<ChatMessage> messages, bool opensReply)
+        {
+            try
+            {
+                return template.Render(messages, opensReply, bos, eos);
+            }
+            catch (ChatTemplateException refusal)
+            {
+                throw Unsuitable("refuses the message: " + refusal.Problem);
+            }
+        }
+    }
+
+    EncodedText Encode(string text)
+    {
+        int[] ids = Tokenizer.Encode(text, parseSpecial: true, addSpecial: false, out int[] starts);
+        return new(ids, starts, text.Length);
+    }
+
+    LongCtxException Unsuitable(string problem) =>
+        new(ErrorCode.InvalidRequest, $"the chat template of {_source.Path} {problem}: use --form raw", "form");
 
     string TextOf(int? token) => token is { } id ? System.Text.Encoding.UTF8.GetString(Tokenizer.TokenBytes(id)) : "";
 

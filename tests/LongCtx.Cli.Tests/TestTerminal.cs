@@ -4,18 +4,27 @@ namespace LongCtx.Cli.Tests;
 internal sealed class TestTerminal : IDisposable
 {
     readonly StringWriter _output = new(), _error = new();
+    readonly TextWriter _writer;
 
     public TestTerminal(string input = "")
     {
         Interrupt = new();
-        Terminal = new(new StringReader(input), _output, _error, Interrupt);
+        _writer = TextWriter.Synchronized(_output);
+        Terminal = new(new StringReader(input), _writer, _error, Interrupt);
     }
 
     public Interrupt Interrupt { get; }
 
     public Terminal Terminal { get; }
 
-    public string Output => _output.ToString();
+    /// <summary>May be read while a command still writes: a synchronized writer locks itself.</summary>
+    public string Output
+    {
+        get
+        {
+            lock (_writer) return _output.ToString();
+        }
+    }
 
     public string Error => _error.ToString();
 

@@ -3,6 +3,8 @@ using LongCtx.Cli.Options;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Files;
 using LongCtx.Engine.Models;
+using LongCtx.Engine.Templates;
+using LongCtx.Engine.Tokenization;
 
 namespace LongCtx.Cli.Commands;
 
@@ -48,10 +50,10 @@ internal static class ModelsCommand
                 Quantization = source.Quantization,
                 TrainedLength = trained,
                 FileBytes = SizeOf(model.Path),
-                Policy = source.Decoder is null ? null : new PolicyOptions().Resolve(trained).ToString(),
+                Policy = source.Decoder is null ? null : new PolicyOptions().Resolve(trained, new DecoderFiles(source).SystemTokens()).ToString(),
             };
         }
-        catch (Exception problem) when (problem is ModelFileException or LongCtxException or IOException or UnauthorizedAccessException)
+        catch (Exception problem) when (problem is ModelFileException or TokenizerException or ChatTemplateException or LongCtxException or IOException or UnauthorizedAccessException)
         {
             return row with { Problem = problem.Message };
         }
