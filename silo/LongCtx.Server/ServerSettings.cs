@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using LongCtx.Engine.Models;
 using Microsoft.Extensions.Logging;
 
 namespace LongCtx.Server;
@@ -48,10 +49,10 @@ internal sealed class ServerSettings
         }
     }
 
-    /// <summary>LONGCTX_MAX_BODY_MIB is max-body-mib; several models are separated by ';'.</summary>
+    /// <summary>All but the model catalogue's own variable: LONGCTX_MAX_BODY_MIB is max-body-mib; several models are separated by ';'.</summary>
     void AddEnvironment(IReadOnlyDictionary<string, string> environment)
     {
-        foreach ((string key, string value) in environment.Where(e => e.Key.StartsWith(EnvironmentPrefix, StringComparison.Ordinal)))
+        foreach ((string key, string value) in environment.Where(e => e.Key.StartsWith(EnvironmentPrefix, StringComparison.Ordinal) && e.Key != ModelCatalog.DirectoriesVariable))
             Set(key[EnvironmentPrefix.Length..].ToLowerInvariant().Replace('_', '-'), value.Split(';', StringSplitOptions.RemoveEmptyEntries), key);
     }
 

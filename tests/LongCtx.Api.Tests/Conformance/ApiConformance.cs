@@ -36,6 +36,7 @@ public abstract partial class ApiConformance : IAsyncLifetime
     public async ValueTask DisposeAsync()
     {
         await Server.DisposeAsync();
+        if (Host is IAsyncDisposable owned) await owned.DisposeAsync();
         GC.SuppressFinalize(this);
     }
 

@@ -53,7 +53,7 @@ public sealed class ServerSettingsTests : IDisposable
     [InlineData("'many' is not a whole number", "--capacity", "many")]
     [InlineData("--capacity: it must be at least 1 token, not 0", "--capacity", "0")]
     [InlineData("not -5", "--capacity=-5")]
-    [InlineData("--threads: it must be 1 to 1024, not 0", "--threads", "0")]
+    [InlineData("--threads: it must be 1 to 256, not 0", "--threads", "0")]
     [InlineData("--threads", "--threads", "99999999999")]
     [InlineData("--max-body-mib: it must be 1 to 1023 MiB, not 4096", "--max-body-mib", "4096")]
     [InlineData("--policy: 'fast' is none of full, window, streaming, selfextend, endless", "--policy", "fast")]
