@@ -9,8 +9,6 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
     where TPanel : struct, IPanel256
     where TDot : struct, IDot256
 {
-    public static int BlockBytes => TPanel.BlockBytes;
-
     public static int MaxTokens => 4;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -19,16 +17,16 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
         byte* block = tile.Panel, x = tile.X;
         Vector256<int> start = TDot.Start;
         Vector256<float> y0 = default, z0 = default;
-        for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
+        for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector256<int> a0 = start, c0 = start;
             Columns1(block, 0, x, ref a0, ref c0);
             Columns1(block, 1, x, ref a0, ref c0);
             Columns1(block, 2, x, ref a0, ref c0);
             Columns1(block, 3, x, ref a0, ref c0);
-            TPanel.Scales(block, 0, out Vector256<float> d, out Vector256<float> m);
+            TPanel.Scales(tile.Header, block, b, 0, out Vector256<float> d, out Vector256<float> m);
             y0 = Add(y0, a0, d, m, x);
-            TPanel.Scales(block, 1, out d, out m);
+            TPanel.Scales(tile.Header, block, b, 1, out d, out m);
             z0 = Add(z0, c0, d, m, x);
         }
         Store(y0, z0, tile.Y, tile.Accumulate);
@@ -40,17 +38,17 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
         byte* block = tile.Panel, x = tile.X;
         Vector256<int> start = TDot.Start;
         Vector256<float> y0 = default, z0 = default, y1 = default, z1 = default;
-        for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
+        for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector256<int> a0 = start, c0 = start, a1 = start, c1 = start;
             Columns2(block, 0, x, ref a0, ref c0, ref a1, ref c1);
             Columns2(block, 1, x, ref a0, ref c0, ref a1, ref c1);
             Columns2(block, 2, x, ref a0, ref c0, ref a1, ref c1);
             Columns2(block, 3, x, ref a0, ref c0, ref a1, ref c1);
-            TPanel.Scales(block, 0, out Vector256<float> d, out Vector256<float> m);
+            TPanel.Scales(tile.Header, block, b, 0, out Vector256<float> d, out Vector256<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
-            TPanel.Scales(block, 1, out d, out m);
+            TPanel.Scales(tile.Header, block, b, 1, out d, out m);
             z0 = Add(z0, c0, d, m, x);
             z1 = Add(z1, c1, d, m, x + 4);
         }
@@ -64,19 +62,19 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
         byte* block = tile.Panel, x = tile.X;
         Vector256<int> start = TDot.Start;
         Vector256<float> y0 = default, z0 = default, y1 = default, z1 = default, y2 = default, z2 = default, y3 = default, z3 = default;
-        for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
+        for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector256<int> a0 = start, c0 = start, a1 = start, c1 = start, a2 = start, c2 = start, a3 = start, c3 = start;
             Columns4(block, 0, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);
             Columns4(block, 1, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);
             Columns4(block, 2, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);
             Columns4(block, 3, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);
-            TPanel.Scales(block, 0, out Vector256<float> d, out Vector256<float> m);
+            TPanel.Scales(tile.Header, block, b, 0, out Vector256<float> d, out Vector256<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
             y2 = Add(y2, a2, d, m, x + 8);
             y3 = Add(y3, a3, d, m, x + 12);
-            TPanel.Scales(block, 1, out d, out m);
+            TPanel.Scales(tile.Header, block, b, 1, out d, out m);
             z0 = Add(z0, c0, d, m, x);
             z1 = Add(z1, c1, d, m, x + 4);
             z2 = Add(z2, c2, d, m, x + 8);
@@ -93,9 +91,9 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
     public static void Tile8(in IntTile tile) => throw new NotSupportedException("Tiles of this kernel have at most 4 tokens.");
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Widen(byte* panel, int blocks, byte* wide)
+    public static void Widen(byte* header, byte* panel, int blocks, byte* wide)
     {
-        for (; blocks > 0; blocks--, panel += TPanel.BlockBytes, wide += PanelLayout.WideBlockBytes)
+        for (int b = 0; b < blocks; b++, panel += TPanel.BlockBytes, wide += PanelLayout.WideBlockBytes)
             for (int half = 0; half < 2; half++)
             {
                 byte* target = wide + 32 * half;
@@ -105,7 +103,7 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
                     low.Store(target + 64 * j);
                     high.Store(target + 64 * j + 256);
                 }
-                TPanel.Scales(panel, half, out Vector256<float> d, out Vector256<float> m);
+                TPanel.Scales(header, panel, b, half, out Vector256<float> d, out Vector256<float> m);
                 d.Store((float*)(target + PanelLayout.ByteBytes));
                 m.Store((float*)(target + PanelLayout.ByteBytes + 64));
             }

@@ -9,8 +9,6 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
     where TPanel : struct, IPanel512
     where TDot : struct, IDot512
 {
-    public static int BlockBytes => TPanel.BlockBytes;
-
     public static int MaxTokens => 8;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -18,14 +16,14 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
     {
         byte* block = tile.Panel, x = tile.X;
         Vector512<float> y0 = default;
-        for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
+        for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector512<int> a0 = default;
             Columns1(block, 0, x, ref a0);
             Columns1(block, 1, x, ref a0);
             Columns1(block, 2, x, ref a0);
             Columns1(block, 3, x, ref a0);
-            TPanel.Scales(block, out Vector512<float> d, out Vector512<float> m);
+            TPanel.Scales(tile.Header, block, b, out Vector512<float> d, out Vector512<float> m);
             y0 = Add(y0, a0, d, m, x);
         }
         Store(y0, tile.Y, tile.Accumulate);
@@ -36,14 +34,14 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
     {
         byte* block = tile.Panel, x = tile.X;
         Vector512<float> y0 = default, y1 = default;
-        for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
+        for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector512<int> a0 = default, a1 = default;
             Columns2(block, 0, x, ref a0, ref a1);
             Columns2(block, 1, x, ref a0, ref a1);
             Columns2(block, 2, x, ref a0, ref a1);
             Columns2(block, 3, x, ref a0, ref a1);
-            TPanel.Scales(block, out Vector512<float> d, out Vector512<float> m);
+            TPanel.Scales(tile.Header, block, b, out Vector512<float> d, out Vector512<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
         }
@@ -56,14 +54,14 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
     {
         byte* block = tile.Panel, x = tile.X;
         Vector512<float> y0 = default, y1 = default, y2 = default, y3 = default;
-        for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
+        for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector512<int> a0 = default, a1 = default, a2 = default, a3 = default;
             Columns4(block, 0, x, ref a0, ref a1, ref a2, ref a3);
             Columns4(block, 1, x, ref a0, ref a1, ref a2, ref a3);
             Columns4(block, 2, x, ref a0, ref a1, ref a2, ref a3);
             Columns4(block, 3, x, ref a0, ref a1, ref a2, ref a3);
-            TPanel.Scales(block, out Vector512<float> d, out Vector512<float> m);
+            TPanel.Scales(tile.Header, block, b, out Vector512<float> d, out Vector512<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
             y2 = Add(y2, a2, d, m, x + 8);
@@ -83,7 +81,7 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
         byte* block = tile.Panel, x = tile.X;
         nint group = (nint)(tile.X1 - x);
         Vector512<float> y0 = default, y1 = default, y2 = default, y3 = default, y4 = default, y5 = default, y6 = default, y7 = default;
-        for (int b = tile.Blocks; b > 0; b--, block += TPanel.BlockBytes, x += Activations.RecordBytes)
+        for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             byte* z = x + group;
             Vector512<int> a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default, a6 = default, a7 = default;
@@ -91,7 +89,7 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
             Columns8(block, 1, x, z, ref a0, ref a1, ref a2, ref a3, ref a4, ref a5, ref a6, ref a7);
             Columns8(block, 2, x, z, ref a0, ref a1, ref a2, ref a3, ref a4, ref a5, ref a6, ref a7);
             Columns8(block, 3, x, z, ref a0, ref a1, ref a2, ref a3, ref a4, ref a5, ref a6, ref a7);
-            TPanel.Scales(block, out Vector512<float> d, out Vector512<float> m);
+            TPanel.Scales(tile.Header, block, b, out Vector512<float> d, out Vector512<float> m);
             y0 = Add(y0, a0, d, m, x);
             y1 = Add(y1, a1, d, m, x + 4);
             y2 = Add(y2, a2, d, m, x + 8);
@@ -115,9 +113,9 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Widen(byte* panel, int blocks, byte* wide)
+    public static void Widen(byte* header, byte* panel, int blocks, byte* wide)
     {
-        for (; blocks > 0; blocks--, panel += TPanel.BlockBytes, wide += PanelLayout.WideBlockBytes)
+        for (int b = 0; b < blocks; b++, panel += TPanel.BlockBytes, wide += PanelLayout.WideBlockBytes)
         {
             for (int j = 0; j < 4; j++)
             {
@@ -125,7 +123,7 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
                 low.Store(wide + 64 * j);
                 high.Store(wide + 64 * j + 256);
             }
-            TPanel.Scales(panel, out Vector512<float> d, out Vector512<float> m);
+            TPanel.Scales(header, panel, b, out Vector512<float> d, out Vector512<float> m);
             d.Store((float*)(wide + PanelLayout.ByteBytes));
             m.Store((float*)(wide + PanelLayout.ByteBytes + 64));
         }

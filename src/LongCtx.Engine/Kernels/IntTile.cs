@@ -10,7 +10,9 @@ namespace LongCtx.Engine.Kernels;
 /// </summary>
 internal unsafe struct IntTile
 {
-    public byte* Panel;
+    /// <summary>Header and first block of the panel.</summary>
+    public byte* Header, Panel;
+
     public int Blocks;
 
     /// <summary>Record of the first token, shifted to its slot; the next four tokens of a tile of 8 are in <see cref="X1"/>.</summary>
@@ -23,8 +25,6 @@ internal unsafe struct IntTile
 
 internal unsafe interface IIntKernel
 {
-    static abstract int BlockBytes { get; }
-
     /// <summary>Tokens of the largest tile: 4 or 8.</summary>
     static abstract int MaxTokens { get; }
 
@@ -37,7 +37,7 @@ internal unsafe interface IIntKernel
     static abstract void Tile8(in IntTile tile);
 
     /// <summary>Expands a panel to wide blocks (<see cref="PanelLayout"/>).</summary>
-    static abstract void Widen(byte* panel, int blocks, byte* wide);
+    static abstract void Widen(byte* header, byte* panel, int blocks, byte* wide);
 }
 
 /// <summary>A range of panels and tokens, cut into tiles.</summary>
@@ -45,6 +45,7 @@ internal unsafe struct IntRange
 {
     public byte* Panels;
     public nint PanelBytes;
+    public int HeaderBytes;
     public int PanelCount;
 
     /// <summary>Rows of the range; the last panel may hold fewer than 16.</summary>
@@ -76,17 +77,17 @@ internal unsafe struct IntRange
             int rows = Math.Min(PanelLayout.Rows, Rows - p * PanelLayout.Rows);
             if (WantsScratch && typeof(TKernel) != typeof(TWide))
             {
-                TKernel.Widen(panel, Blocks, Scratch);
-                Panel<TWide>(Scratch, Y + p * PanelLayout.Rows, rows);
+                TKernel.Widen(panel, panel + HeaderBytes, Blocks, Scratch);
+                Panel<TWide>(Scratch, Scratch, Y + p * PanelLayout.Rows, rows);
             }
-            else Panel<TKernel>(panel, Y + p * PanelLayout.Rows, rows);
+            else Panel<TKernel>(panel, panel + HeaderBytes, Y + p * PanelLayout.Rows, rows);
         }
     }
 
-    readonly void Panel<TKernel>(byte* panel, float* y, int rows) where TKernel : struct, IIntKernel
+    readonly void Panel<TKernel>(byte* header, byte* panel, float* y, int rows) where TKernel : struct, IIntKernel
     {
         float* partial = stackalloc float[8 * PanelLayout.Rows];
-        var tile = new IntTile { Panel = panel, Blocks = Blocks, Accumulate = Accumulate, YStride = YStride };
+        var tile = new IntTile { Header = header, Panel = panel, Blocks = Blocks, Accumulate = Accumulate, YStride = YStride };
         bool whole = rows == PanelLayout.Rows;
         if (!whole)
         {

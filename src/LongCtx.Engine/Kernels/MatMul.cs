@@ -57,6 +57,7 @@ internal static unsafe class MatMul
                 {
                     Panels = part.Panels + from * part.PanelBytes,
                     PanelBytes = part.PanelBytes,
+                    HeaderBytes = part.Type.HeaderBytes(w.Cols),
                     PanelCount = to - from,
                     Rows = part.Rows - from * PanelLayout.Rows,
                     Blocks = w.Cols / PanelLayout.BlockColumns,
@@ -129,7 +130,7 @@ internal static unsafe class MatMul
             case TensorType.Q5_0: range.Run<IntKernel512<Q5_0Panel512, ByteDot512>, IntKernel512<WidePanel512, ByteDot512>>(); break;
             case TensorType.Q5_1: range.Run<IntKernel512<Q5_1Panel512, ByteDot512>, IntKernel512<WidePanel512, ByteDot512>>(); break;
             case TensorType.Q8_0: range.Run<IntKernel512<Q8_0Panel512, ByteDot512>, IntKernel512<WidePanel512, ByteDot512>>(); break;
-            case TensorType.Q6_K: range.Run<Q6KKernel512, Q6KKernel512>(); break;
+            case TensorType.Q6_K: range.Run<Q6KKernel512<Q6_KPanel512>, Q6KKernel512<WidePanel512>>(); break;
         }
     }
 
@@ -144,7 +145,7 @@ internal static unsafe class MatMul
             case TensorType.Q5_0: range.Run<IntKernel256<Q5_0Panel256, TByteDot>, IntKernel256<WidePanel256, TByteDot>>(); break;
             case TensorType.Q5_1: range.Run<IntKernel256<Q5_1Panel256, TByteDot>, IntKernel256<WidePanel256, TByteDot>>(); break;
             case TensorType.Q8_0: range.Run<IntKernel256<Q8_0Panel256, TByteDot>, IntKernel256<WidePanel256, TByteDot>>(); break;
-            case TensorType.Q6_K: range.Run<Q6KKernel256<TByteDot>, Q6KKernel256<TByteDot>>(); break;
+            case TensorType.Q6_K: range.Run<Q6KKernel256<Q6_KPanel256, TByteDot>, Q6KKernel256<WidePanel256, TByteDot>>(); break;
         }
     }
 

@@ -26,12 +26,14 @@ internal static unsafe class PanelPacker
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static void PackF32(float** rows, int count, int cols, float* panel)
     {
         for (int r = 0; r < count; r++)
             for (int k = 0; k < cols; k++) panel[k * 16 + r] = rows[r][k];
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static void PackHalf(ushort** rows, int count, int cols, ushort* panel)
     {
         for (int r = 0; r < count; r++)
@@ -77,6 +79,7 @@ internal static unsafe class PanelPacker
     }
 
     // f16 d (and m), 32 fifth bits, 16 bytes of nibbles.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static void PackQ5(byte** rows, int count, int blocks, byte* panel, int scaleBytes)
     {
         byte* codes = stackalloc byte[32];
@@ -99,10 +102,13 @@ internal static unsafe class PanelPacker
 
     // Super-block of 256: f16 d, f16 dmin, 12 bytes with 8 scales and 8 minima of 6 bits, then 4 x 32 bytes whose low halves are block 2i and
     // whose high halves are block 2i + 1. The weight is d * scale * code - dmin * minimum.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static void PackQ4_K(byte** rows, int count, int superBlocks, byte* panel)
     {
         byte* codes = stackalloc byte[16];
-        for (int b = 0; b < superBlocks * 8; b++, panel += PanelLayout.NibbleBytes + 128)
+        byte* header = panel;
+        panel += TensorType.Q4_K.HeaderBytes(superBlocks * 256);
+        for (int b = 0; b < superBlocks * 8; b++, panel += PanelLayout.NibbleBytes + 32)
             for (int r = 0; r < count; r++)
             {
                 byte* super = rows[r] + b / 8 * 144, packed = super + 4, bytes = super + 16 + b % 8 / 2 * 32;
@@ -111,18 +117,21 @@ internal static unsafe class PanelPacker
                 Words4(codes, panel + 4 * r);
                 int scale = i < 4 ? packed[i] & 63 : (packed[i + 4] & 15) | (packed[i - 4] >> 6 << 4);
                 int minimum = i < 4 ? packed[i + 4] & 63 : (packed[i + 4] >> 4) | (packed[i] >> 6 << 4);
-                float* scales = (float*)(panel + PanelLayout.NibbleBytes) + r;
-                scales[0] = HalfAt(super) * scale;
-                scales[16] = -(HalfAt(super + 2) * minimum);
+                panel[PanelLayout.NibbleBytes + r] = (byte)scale;
+                panel[PanelLayout.NibbleBytes + 16 + r] = (byte)-minimum;
+                ((uint*)header)[b / 8 * 16 + r] = *(uint*)super;
             }
     }
 
     // Super-block of 256: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 int8 scales (one per 16 elements), f16 d.
     // The weight is d * scale * (code - 32). Halves of 128: low nibbles of 64 bytes are elements 0..63, the high ones 64..127.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static void PackQ6_K(byte** rows, int count, int superBlocks, byte* panel)
     {
         byte* codes = stackalloc byte[32];
-        for (int b = 0; b < superBlocks * 8; b++, panel += PanelLayout.ByteBytes + 128)
+        byte* header = panel;
+        panel += TensorType.Q6_K.HeaderBytes(superBlocks * 256);
+        for (int b = 0; b < superBlocks * 8; b++, panel += PanelLayout.ByteBytes + 32)
             for (int r = 0; r < count; r++)
             {
                 byte* super = rows[r] + b / 8 * 210;
@@ -131,14 +140,12 @@ internal static unsafe class PanelPacker
                 for (int k = 0; k < 32; k++)
                     codes[k] = (byte)((low[k] >> quarter / 2 * 4 & 15) | ((high[k] >> quarter * 2 & 3) << 4));
                 Words8(codes, panel + 4 * r);
-                sbyte* scale = (sbyte*)super + 192 + b % 8 * 2;
-                float* scales = (float*)(panel + PanelLayout.ByteBytes) + r;
-                scales[0] = HalfAt(super + 208) * scale[0];
-                scales[16] = HalfAt(super + 208) * scale[1];
+                byte* scales = super + 192 + b % 8 * 2;
+                panel[PanelLayout.ByteBytes + r] = scales[0];
+                panel[PanelLayout.ByteBytes + 16 + r] = scales[1];
+                ((ushort*)header)[b / 8 * 16 + r] = *(ushort*)(super + 208);
             }
     }
-
-    static float HalfAt(byte* p) => (float)BitConverter.UInt16BitsToHalf(*(ushort*)p);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Words4(byte* source, byte* target)

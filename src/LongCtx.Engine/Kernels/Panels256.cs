@@ -12,7 +12,9 @@ internal unsafe interface IPanel256
     /// <summary>Codes of column groups j and j + 4, j = 0..3.</summary>
     static abstract void Codes(byte* block, int j, int half, out Vector256<byte> low, out Vector256<byte> high);
 
-    static abstract void Scales(byte* block, int half, out Vector256<float> d, out Vector256<float> m);
+    /// <param name="header">Header of the panel.</param>
+    /// <param name="b">Index of the block.</param>
+    static abstract void Scales(byte* header, byte* block, int b, int half, out Vector256<float> d, out Vector256<float> m);
 }
 
 internal static unsafe class Panel256
@@ -42,6 +44,9 @@ internal static unsafe class Panel256
         HalfToSingle(Avx2.ConvertToVector256Int32(Vector128.Load((ushort*)(p + 16 * half))) << 16);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Integers(byte* p, int half) => Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32((sbyte*)p + 8 * half));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void HalfPairs(byte* p, int half, out Vector256<float> d, out Vector256<float> m)
     {
         Vector256<int> pairs = Vector256.Load((int*)(p + 32 * half));
@@ -66,7 +71,7 @@ internal readonly unsafe struct Q4_0Panel256 : IPanel256
         Panel256.Nibbles(block, j, half, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, int half, out Vector256<float> d, out Vector256<float> m)
+    public static void Scales(byte* header, byte* block, int b, int half, out Vector256<float> d, out Vector256<float> m)
     {
         d = Panel256.Halves(block + PanelLayout.NibbleBytes, half);
         m = d * -8f;
@@ -82,21 +87,25 @@ internal readonly unsafe struct Q4_1Panel256 : IPanel256
         Panel256.Nibbles(block, j, half, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, int half, out Vector256<float> d, out Vector256<float> m) =>
+    public static void Scales(byte* header, byte* block, int b, int half, out Vector256<float> d, out Vector256<float> m) =>
         Panel256.HalfPairs(block + PanelLayout.NibbleBytes, half, out d, out m);
 }
 
 internal readonly unsafe struct Q4_KPanel256 : IPanel256
 {
-    public static int BlockBytes => PanelLayout.NibbleBytes + 128;
+    public static int BlockBytes => PanelLayout.NibbleBytes + 32;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Codes(byte* block, int j, int half, out Vector256<byte> low, out Vector256<byte> high) =>
         Panel256.Nibbles(block, j, half, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, int half, out Vector256<float> d, out Vector256<float> m) =>
-        Panel256.Singles(block + PanelLayout.NibbleBytes, half, out d, out m);
+    public static void Scales(byte* header, byte* block, int b, int half, out Vector256<float> d, out Vector256<float> m)
+    {
+        Panel256.HalfPairs(header + b / 8 * 64, half, out d, out m);
+        d *= Panel256.Integers(block + PanelLayout.NibbleBytes, half);
+        m *= Panel256.Integers(block + PanelLayout.NibbleBytes + 16, half);
+    }
 }
 
 internal readonly unsafe struct Q8_0Panel256 : IPanel256
@@ -108,7 +117,7 @@ internal readonly unsafe struct Q8_0Panel256 : IPanel256
         Panel256.Bytes(block, j, half, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, int half, out Vector256<float> d, out Vector256<float> m)
+    public static void Scales(byte* header, byte* block, int b, int half, out Vector256<float> d, out Vector256<float> m)
     {
         d = Panel256.Halves(block + PanelLayout.ByteBytes, half);
         m = d * -128f;
@@ -124,7 +133,7 @@ internal readonly unsafe struct Q5_0Panel256 : IPanel256
         Panel256.Bytes(block, j, half, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, int half, out Vector256<float> d, out Vector256<float> m)
+    public static void Scales(byte* header, byte* block, int b, int half, out Vector256<float> d, out Vector256<float> m)
     {
         d = Panel256.Halves(block + PanelLayout.ByteBytes, half);
         m = d * -16f;
@@ -140,11 +149,29 @@ internal readonly unsafe struct Q5_1Panel256 : IPanel256
         Panel256.Bytes(block, j, half, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, int half, out Vector256<float> d, out Vector256<float> m) =>
+    public static void Scales(byte* header, byte* block, int b, int half, out Vector256<float> d, out Vector256<float> m) =>
         Panel256.HalfPairs(block + PanelLayout.ByteBytes, half, out d, out m);
 }
 
-/// <summary>Wide blocks; also Q6_K, whose m is the d of the second half.</summary>
+/// <summary>Scales: d of columns 0..15 and d of columns 16..31.</summary>
+internal readonly unsafe struct Q6_KPanel256 : IPanel256
+{
+    public static int BlockBytes => PanelLayout.ByteBytes + 32;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Codes(byte* block, int j, int half, out Vector256<byte> low, out Vector256<byte> high) =>
+        Panel256.Bytes(block, j, half, out low, out high);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Scales(byte* header, byte* block, int b, int half, out Vector256<float> d, out Vector256<float> m)
+    {
+        Vector256<float> both = Panel256.Halves(header + b / 8 * 32, half);
+        d = both * Panel256.Integers(block + PanelLayout.ByteBytes, half);
+        m = both * Panel256.Integers(block + PanelLayout.ByteBytes + 16, half);
+    }
+}
+
+/// <summary>Wide blocks; for Q6_K, m is the d of the second half.</summary>
 internal readonly unsafe struct WidePanel256 : IPanel256
 {
     public static int BlockBytes => PanelLayout.WideBlockBytes;
@@ -154,6 +181,6 @@ internal readonly unsafe struct WidePanel256 : IPanel256
         Panel256.Bytes(block, j, half, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, int half, out Vector256<float> d, out Vector256<float> m) =>
+    public static void Scales(byte* header, byte* block, int b, int half, out Vector256<float> d, out Vector256<float> m) =>
         Panel256.Singles(block + PanelLayout.ByteBytes, half, out d, out m);
 }

@@ -12,7 +12,9 @@ internal unsafe interface IPanel512
     /// <summary>Codes of column groups j and j + 4, j = 0..3.</summary>
     static abstract void Codes(byte* block, int j, out Vector512<byte> low, out Vector512<byte> high);
 
-    static abstract void Scales(byte* block, out Vector512<float> d, out Vector512<float> m);
+    /// <param name="header">Header of the panel.</param>
+    /// <param name="b">Index of the block.</param>
+    static abstract void Scales(byte* header, byte* block, int b, out Vector512<float> d, out Vector512<float> m);
 }
 
 internal static unsafe class Panel512
@@ -41,6 +43,9 @@ internal static unsafe class Panel512
     public static Vector512<float> Halves(byte* p) => HalfToSingle(Avx512F.ConvertToVector512Int32(Vector256.Load((ushort*)p)) << 16);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Integers(byte* p) => Vector512.ConvertToSingle(Avx512F.ConvertToVector512Int32(Vector128.Load((sbyte*)p)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void HalfPairs(byte* p, out Vector512<float> d, out Vector512<float> m)
     {
         Vector512<int> pairs = Vector512.Load((int*)p);
@@ -57,7 +62,7 @@ internal readonly unsafe struct Q4_0Panel512 : IPanel512
     public static void Codes(byte* block, int j, out Vector512<byte> low, out Vector512<byte> high) => Panel512.Nibbles(block, j, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, out Vector512<float> d, out Vector512<float> m)
+    public static void Scales(byte* header, byte* block, int b, out Vector512<float> d, out Vector512<float> m)
     {
         d = Panel512.Halves(block + PanelLayout.NibbleBytes);
         m = d * -8f;
@@ -72,22 +77,23 @@ internal readonly unsafe struct Q4_1Panel512 : IPanel512
     public static void Codes(byte* block, int j, out Vector512<byte> low, out Vector512<byte> high) => Panel512.Nibbles(block, j, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, out Vector512<float> d, out Vector512<float> m) =>
+    public static void Scales(byte* header, byte* block, int b, out Vector512<float> d, out Vector512<float> m) =>
         Panel512.HalfPairs(block + PanelLayout.NibbleBytes, out d, out m);
 }
 
 internal readonly unsafe struct Q4_KPanel512 : IPanel512
 {
-    public static int BlockBytes => PanelLayout.NibbleBytes + 128;
+    public static int BlockBytes => PanelLayout.NibbleBytes + 32;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Codes(byte* block, int j, out Vector512<byte> low, out Vector512<byte> high) => Panel512.Nibbles(block, j, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, out Vector512<float> d, out Vector512<float> m)
+    public static void Scales(byte* header, byte* block, int b, out Vector512<float> d, out Vector512<float> m)
     {
-        d = Vector512.Load((float*)(block + PanelLayout.NibbleBytes));
-        m = Vector512.Load((float*)(block + PanelLayout.NibbleBytes + 64));
+        Panel512.HalfPairs(header + b / 8 * 64, out d, out m);
+        d *= Panel512.Integers(block + PanelLayout.NibbleBytes);
+        m *= Panel512.Integers(block + PanelLayout.NibbleBytes + 16);
     }
 }
 
@@ -99,7 +105,7 @@ internal readonly unsafe struct Q8_0Panel512 : IPanel512
     public static void Codes(byte* block, int j, out Vector512<byte> low, out Vector512<byte> high) => Panel512.Bytes(block, j, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, out Vector512<float> d, out Vector512<float> m)
+    public static void Scales(byte* header, byte* block, int b, out Vector512<float> d, out Vector512<float> m)
     {
         d = Panel512.Halves(block + PanelLayout.ByteBytes);
         m = d * -128f;
@@ -114,7 +120,7 @@ internal readonly unsafe struct Q5_0Panel512 : IPanel512
     public static void Codes(byte* block, int j, out Vector512<byte> low, out Vector512<byte> high) => Panel512.Bytes(block, j, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, out Vector512<float> d, out Vector512<float> m)
+    public static void Scales(byte* header, byte* block, int b, out Vector512<float> d, out Vector512<float> m)
     {
         d = Panel512.Halves(block + PanelLayout.ByteBytes);
         m = d * -16f;
@@ -129,11 +135,29 @@ internal readonly unsafe struct Q5_1Panel512 : IPanel512
     public static void Codes(byte* block, int j, out Vector512<byte> low, out Vector512<byte> high) => Panel512.Bytes(block, j, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, out Vector512<float> d, out Vector512<float> m) =>
+    public static void Scales(byte* header, byte* block, int b, out Vector512<float> d, out Vector512<float> m) =>
         Panel512.HalfPairs(block + PanelLayout.ByteBytes, out d, out m);
 }
 
-/// <summary>Wide blocks; also Q6_K, whose m is the d of the second half.</summary>
+/// <summary>Scales: d of columns 0..15 and d of columns 16..31.</summary>
+internal readonly unsafe struct Q6_KPanel512 : IPanel512
+{
+    public static int BlockBytes => PanelLayout.ByteBytes + 32;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Codes(byte* block, int j, out Vector512<byte> low, out Vector512<byte> high) =>
+        Panel512.Bytes(block, j, out low, out high);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Scales(byte* header, byte* block, int b, out Vector512<float> d, out Vector512<float> m)
+    {
+        Vector512<float> both = Panel512.Halves(header + b / 8 * 32);
+        d = both * Panel512.Integers(block + PanelLayout.ByteBytes);
+        m = both * Panel512.Integers(block + PanelLayout.ByteBytes + 16);
+    }
+}
+
+/// <summary>Wide blocks; for Q6_K, m is the d of the second half.</summary>
 internal readonly unsafe struct WidePanel512 : IPanel512
 {
     public static int BlockBytes => PanelLayout.WideBlockBytes;
@@ -142,7 +166,7 @@ internal readonly unsafe struct WidePanel512 : IPanel512
     public static void Codes(byte* block, int j, out Vector512<byte> low, out Vector512<byte> high) => Panel512.Bytes(block, j, out low, out high);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Scales(byte* block, out Vector512<float> d, out Vector512<float> m)
+    public static void Scales(byte* header, byte* block, int b, out Vector512<float> d, out Vector512<float> m)
     {
         d = Vector512.Load((float*)(block + PanelLayout.ByteBytes));
         m = Vector512.Load((float*)(block + PanelLayout.ByteBytes + 64));

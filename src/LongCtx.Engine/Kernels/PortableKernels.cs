@@ -5,8 +5,7 @@ using LongCtx.Engine.Files;
 namespace LongCtx.Engine.Kernels;
 
 /// <summary>
-/// Vector128 of any machine, four rows per register. Every panel is widened by plain code first, so there is one kernel for all types
-/// (two with Q6_K, which is stored wide).
+/// Vector128 of any machine, four rows per register. Every panel is widened by plain code first, so there is one kernel for all types.
 /// </summary>
 internal static unsafe class PortableKernels
 {
@@ -16,17 +15,13 @@ internal static unsafe class PortableKernels
         for (int p = 0; p < range.PanelCount; p++)
         {
             byte* panel = range.Panels + p * range.PanelBytes;
-            if (!halves)
-            {
-                Widen(type, panel, range.Blocks, range.Scratch);
-                panel = range.Scratch;
-            }
+            Widen(type, panel, panel + range.HeaderBytes, range.Blocks, range.Scratch);
             int rows = Math.Min(PanelLayout.Rows, range.Rows - p * PanelLayout.Rows);
             for (int i = 0; i < range.TokenCount; i++)
             {
                 int token = range.FirstToken + i;
                 byte* x = range.X + token / Activations.GroupTokens * range.XGroupBytes + 4 * (token % Activations.GroupTokens);
-                Token(panel, range.Blocks, x, halves, range.Y + i * range.YStride + p * PanelLayout.Rows, rows, range.Accumulate);
+                Token(range.Scratch, range.Blocks, x, halves, range.Y + i * range.YStride + p * PanelLayout.Rows, rows, range.Accumulate);
             }
         }
     }
@@ -129,10 +124,10 @@ internal static unsafe class PortableKernels
     }
 
     /// <summary>Expands a panel to wide blocks (<see cref="PanelLayout"/>).</summary>
-    static void Widen(TensorType type, byte* panel, int blocks, byte* wide)
+    static void Widen(TensorType type, byte* header, byte* panel, int blocks, byte* wide)
     {
         bool nibbles = type.HasNibbles();
-        for (; blocks > 0; blocks--, panel += type.PackedBlockBytes(), wide += PanelLayout.WideBlockBytes)
+        for (int b = 0; b < blocks; b++, panel += type.PackedBlockBytes(), wide += PanelLayout.WideBlockBytes)
         {
             for (int i = 0; i < (nibbles ? 256 : 512); i++)
             {
@@ -144,7 +139,8 @@ internal static unsafe class PortableKernels
             for (int r = 0; r < PanelLayout.Rows; r++)
                 (d[r], m[r]) = type switch
                 {
-                    TensorType.Q4_K => (((float*)scales)[r], ((float*)scales)[r + 16]),
+                    TensorType.Q4_K => (Half(header, b / 8 * 32 + 2 * r) * (sbyte)scales[r], Half(header, b / 8 * 32 + 2 * r + 1) * (sbyte)scales[r + 16]),
+                    TensorType.Q6_K => (Half(header, b / 8 * 16 + r) * (sbyte)scales[r], Half(header, b / 8 * 16 + r) * (sbyte)scales[r + 16]),
                     TensorType.Q4_1 or TensorType.Q5_1 => (Half(scales, 2 * r), Half(scales, 2 * r + 1)),
                     TensorType.Q4_0 => (Half(scales, r), -8f * Half(scales, r)),
                     TensorType.Q5_0 => (Half(scales, r), -16f * Half(scales, r)),

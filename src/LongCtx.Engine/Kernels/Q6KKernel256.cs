@@ -5,10 +5,10 @@ using System.Runtime.Intrinsics.X86;
 namespace LongCtx.Engine.Kernels;
 
 /// <summary>Q6_K in AVX2 and AVX-VNNI: two scales per block, one for each 16 columns; rows 0..7, then rows 8..15 of a panel.</summary>
-internal readonly unsafe struct Q6KKernel256<TDot> : IIntKernel where TDot : struct, IDot256
+internal readonly unsafe struct Q6KKernel256<TPanel, TDot> : IIntKernel
+    where TPanel : struct, IPanel256
+    where TDot : struct, IDot256
 {
-    public static int BlockBytes => PanelLayout.WideBlockBytes;
-
     public static int MaxTokens => 4;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -18,16 +18,16 @@ internal readonly unsafe struct Q6KKernel256<TDot> : IIntKernel where TDot : str
         {
             byte* block = tile.Panel, x = tile.X;
             Vector256<float> y = default;
-            for (int b = tile.Blocks; b > 0; b--, block += BlockBytes, x += Activations.RecordBytes)
+            for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
             {
                 Vector256<int> a = TDot.Start, c = TDot.Start;
                 for (int j = 0; j < 4; j++)
                 {
-                    Panel256.Bytes(block, j, half, out Vector256<byte> low, out Vector256<byte> high);
+                    TPanel.Codes(block, j, half, out Vector256<byte> low, out Vector256<byte> high);
                     a = TDot.Add(a, low, Four(x + 16 * j));
                     c = TDot.Add(c, high, Four(x + 16 * j + 64));
                 }
-                WidePanel256.Scales(block, half, out Vector256<float> d, out Vector256<float> e);
+                TPanel.Scales(tile.Header, block, b, half, out Vector256<float> d, out Vector256<float> e);
                 y = Add(y, a, c, d, e, x);
             }
             Store(tile, 0, half, y);
@@ -52,12 +52,12 @@ internal readonly unsafe struct Q6KKernel256<TDot> : IIntKernel where TDot : str
             byte* block = tile.Panel, x = tile.X;
             Vector256<int> start = TDot.Start;
             Vector256<float> y0 = default, y1 = default, y2 = default, y3 = default;
-            for (int b = tile.Blocks; b > 0; b--, block += BlockBytes, x += Activations.RecordBytes)
+            for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
             {
                 Vector256<int> a0 = start, a1 = start, a2 = start, a3 = start, c0 = start, c1 = start, c2 = start, c3 = start;
                 for (int j = 0; j < 4; j++)
                 {
-                    Panel256.Bytes(block, j, half, out Vector256<byte> low, out Vector256<byte> high);
+                    TPanel.Codes(block, j, half, out Vector256<byte> low, out Vector256<byte> high);
                     byte* xj = x + 16 * j;
                     a0 = TDot.Add(a0, low, Four(xj));
                     a1 = TDot.Add(a1, low, Four(xj + 4));
@@ -68,7 +68,7 @@ internal readonly unsafe struct Q6KKernel256<TDot> : IIntKernel where TDot : str
                     c2 = TDot.Add(c2, high, Four(xj + 72));
                     c3 = TDot.Add(c3, high, Four(xj + 76));
                 }
-                WidePanel256.Scales(block, half, out Vector256<float> d, out Vector256<float> e);
+                TPanel.Scales(tile.Header, block, b, half, out Vector256<float> d, out Vector256<float> e);
                 y0 = Add(y0, a0, c0, d, e, x);
                 y1 = Add(y1, a1, c1, d, e, x + 4);
                 y2 = Add(y2, a2, c2, d, e, x + 8);
@@ -83,7 +83,8 @@ internal readonly unsafe struct Q6KKernel256<TDot> : IIntKernel where TDot : str
 
     public static void Tile8(in IntTile tile) => throw new NotSupportedException("Tiles of this kernel have at most 4 tokens.");
 
-    public static void Widen(byte* panel, int blocks, byte* wide) => throw new NotSupportedException("Q6_K is stored wide.");
+    public static void Widen(byte* header, byte* panel, int blocks, byte* wide) =>
+        IntKernel256<TPanel, TDot>.Widen(header, panel, blocks, wide);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static Vector256<sbyte> Four(byte* x) => Vector256.Create(*(int*)x).AsSByte();

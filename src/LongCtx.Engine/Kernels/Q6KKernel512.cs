@@ -5,10 +5,8 @@ using System.Runtime.Intrinsics.X86;
 namespace LongCtx.Engine.Kernels;
 
 /// <summary>Q6_K in AVX-512: two scales per block, one for each 16 columns.</summary>
-internal readonly unsafe struct Q6KKernel512 : IIntKernel
+internal readonly unsafe struct Q6KKernel512<TPanel> : IIntKernel where TPanel : struct, IPanel512
 {
-    public static int BlockBytes => PanelLayout.WideBlockBytes;
-
     public static int MaxTokens => 4;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -26,12 +24,12 @@ internal readonly unsafe struct Q6KKernel512 : IIntKernel
     {
         byte* block = tile.Panel, x = tile.X;
         Vector512<float> y0 = default, y1 = default, y2 = default, y3 = default;
-        for (int b = tile.Blocks; b > 0; b--, block += BlockBytes, x += Activations.RecordBytes)
+        for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector512<int> a0 = default, a1 = default, a2 = default, a3 = default, c0 = default, c1 = default, c2 = default, c3 = default;
             for (int j = 0; j < 4; j++)
             {
-                Panel512.Bytes(block, j, out Vector512<byte> low, out Vector512<byte> high);
+                TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
                 byte* xj = x + 16 * j;
                 a0 = ByteDot512.Add(a0, low, Four(xj));
                 a1 = ByteDot512.Add(a1, low, Four(xj + 4));
@@ -42,7 +40,7 @@ internal readonly unsafe struct Q6KKernel512 : IIntKernel
                 c2 = ByteDot512.Add(c2, high, Four(xj + 72));
                 c3 = ByteDot512.Add(c3, high, Four(xj + 76));
             }
-            WidePanel512.Scales(block, out Vector512<float> d, out Vector512<float> e);
+            TPanel.Scales(tile.Header, block, b, out Vector512<float> d, out Vector512<float> e);
             y0 = Add(y0, a0, c0, d, e, x);
             y1 = Add(y1, a1, c1, d, e, x + 4);
             y2 = Add(y2, a2, c2, d, e, x + 8);
@@ -56,23 +54,24 @@ internal readonly unsafe struct Q6KKernel512 : IIntKernel
 
     public static void Tile8(in IntTile tile) => throw new NotSupportedException("Tiles of this kernel have at most 4 tokens.");
 
-    public static void Widen(byte* panel, int blocks, byte* wide) => throw new NotSupportedException("Q6_K is stored wide.");
+    public static void Widen(byte* header, byte* panel, int blocks, byte* wide) =>
+        IntKernel512<TPanel, ByteDot512>.Widen(header, panel, blocks, wide);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static Vector512<float> Token(in IntTile tile, int token)
     {
         byte* block = tile.Panel, x = tile.X + 4 * token;
         Vector512<float> y = default;
-        for (int b = tile.Blocks; b > 0; b--, block += BlockBytes, x += Activations.RecordBytes)
+        for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
             Vector512<int> a = default, c = default;
             for (int j = 0; j < 4; j++)
             {
-                Panel512.Bytes(block, j, out Vector512<byte> low, out Vector512<byte> high);
+                TPanel.Codes(block, j, out Vector512<byte> low, out Vector512<byte> high);
                 a = ByteDot512.Add(a, low, Four(x + 16 * j));
                 c = ByteDot512.Add(c, high, Four(x + 16 * j + 64));
             }
-            WidePanel512.Scales(block, out Vector512<float> d, out Vector512<float> e);
+            TPanel.Scales(tile.Header, block, b, out Vector512<float> d, out Vector512<float> e);
             y = Add(y, a, c, d, e, x);
         }
         return y;

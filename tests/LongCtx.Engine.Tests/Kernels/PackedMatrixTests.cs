@@ -25,6 +25,14 @@ public sealed unsafe class PackedMatrixTests : IDisposable
     }
 
     [Fact]
+    public void Pack_Q4_K_TakesHardlyMoreMemoryThanTheFile()
+    {
+        using var weights = new SampleWeights(TensorType.Q4_K, 64, 512, seed: 1);
+        using PackedMatrix w = PackedMatrix.Pack([weights.Source()], _pool);
+        Assert.InRange((double)w.Bytes / (64 * TensorType.Q4_K.ByteLength(512)), 1, 1.03); // scales of 8 bits instead of 6
+    }
+
+    [Fact]
     public void Pack_SourcesThatDoNotFit_Throws()
     {
         byte* data = stackalloc byte[4096];
