@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
@@ -59,7 +60,7 @@ internal sealed unsafe class Attention : IDisposable
     {
         int rows = _batch!.RowCount;
         var store = new StoreJob { Owner = this, Layer = layer, Qkv = qkv };
-        _workers.Run(ref store, (rows + StoreJob.RowsPerPart - 1) / StoreJob.RowsPerPart);
+        _workers.Run(ref store, rows <= StoreJob.RowsPerPart ? 1 : (rows + StoreJob.RowsPerPart - 1) / StoreJob.RowsPerPart * _kvHeads);
         if (_plan.Crossings.Length > 0)
         {
             var cross = new CrossJob { Owner = this, Layer = layer };
@@ -71,40 +72,52 @@ internal sealed unsafe class Attention : IDisposable
         foreach (int entry in _plan.SplitEntries) MergePartials(entry, output);
     }
 
+    /// <summary>
+    /// Keys lie transposed, so neighbouring tokens write into the same cache lines: a part is one head of a whole block's worth of tokens,
+    /// that two threads seldom meet.
+    /// </summary>
     struct StoreJob : IParallelJob
     {
-        public const int RowsPerPart = 16;
+        public const int RowsPerPart = BlockSize;
         public Attention Owner;
         public int Layer;
         public float* Qkv;
 
         public readonly void Execute(int part, int worker)
         {
-            int end = Math.Min(Owner._batch!.RowCount, (part + 1) * RowsPerPart);
-            for (int row = part * RowsPerPart; row < end; row++) Owner.StoreKey(Layer, row, Qkv);
+            int rows = Owner._batch!.RowCount, heads = Owner._kvHeads;
+            if (rows <= RowsPerPart)
+            {
+                for (int head = 0; head < heads; head++) Owner.StoreKeys(Layer, head, 0, rows, Qkv);
+                return;
+            }
+
+            int first = part / heads * RowsPerPart;
+            Owner.StoreKeys(Layer, part % heads, first, Math.Min(rows, first + RowsPerPart), Qkv);
         }
     }
 
-    void StoreKey(int layer, int row, float* qkv)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    void StoreKeys(int layer, int head, int firstRow, int endRow, float* qkv)
     {
-        AttentionPlan.Slot slot = _plan.NewKey(row);
-        float* angles = _plan.KeyAngles(row);
         float* rotated = stackalloc float[_d];
         ushort* halves = stackalloc ushort[_v];
-        float* key = qkv + ((long)row * (_queryHeads + 2 * _kvHeads) + _queryHeads) * _d;
-        float* value = key + _kvHeads * _d;
-        for (int h = 0; h < _kvHeads; h++, key += _d, value += _d)
+        for (int row = firstRow; row < endRow; row++)
         {
+            AttentionPlan.Slot slot = _plan.NewKey(row);
+            float* angles = _plan.KeyAngles(row);
+            float* key = qkv + ((long)row * (_queryHeads + 2 * _kvHeads) + _queryHeads + head) * _d, value = key + _kvHeads * _d;
+            byte* memory = (byte*)slot.Block + _memory.HeadOffset(layer, head);
             RotaryEmbedding.Rotate(key, rotated, _d, _pairs, angles, angles + _pairs, 1);
-            byte* head = (byte*)slot.Block + _memory.HeadOffset(layer, h);
             ToHalves(rotated, halves, _d);
-            var keys = (ushort*)head + slot.Index;
+            var keys = (ushort*)memory + slot.Index;
             for (int i = 0; i < _d; i++) keys[i * BlockSize] = halves[i];
-            ToHalves(value, (ushort*)(head + _memory.KeyBytes) + slot.Index * _v, _d);
-            if (_memory.IsBiased(slot.Id)) ((float*)(head + _memory.BiasOffset))[slot.Index] = 0;
+            ToHalves(value, (ushort*)(memory + _memory.KeyBytes) + slot.Index * _v, _d);
+            if (_memory.IsBiased(slot.Id)) ((float*)(memory + _memory.BiasOffset))[slot.Index] = 0;
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     static void ToHalves(float* source, ushort* destination, int n)
     {
         int i = 0;
@@ -170,6 +183,7 @@ internal sealed unsafe class Attention : IDisposable
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     void Attend(int layer, in AttentionPlan.Task task, int head, float* qkv, float* output, Scratch s)
     {
         int queries = task.RowCount * _headsPerKv;
@@ -222,6 +236,7 @@ internal sealed unsafe class Attention : IDisposable
     }
 
     /// <summary>Partial attention of a tile over one split of one region, into the scratch's partial.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     void AttendSplit(int layer, in AttentionPlan.Task task, int head, Region region, long split, long first, long last, Scratch s)
     {
         s.Partial.Clear(task.RowCount * _headsPerKv, _v);

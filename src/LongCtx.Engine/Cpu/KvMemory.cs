@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using LongCtx.Engine.Cache;
+using LongCtx.Engine.Kernels;
 
 namespace LongCtx.Engine.Cpu;
 
@@ -13,8 +14,8 @@ namespace LongCtx.Engine.Cpu;
 internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int headDimension) : IDisposable
 {
     const int BlockSize = BlockPool.BlockSize;
-    const long SlabBytesMin = 8 << 20; // several huge pages, little enough to grow by
-    readonly byte*[] _slabs = new byte*[(blockCount + SlabBlocks(layers, heads, headDimension) - 1) / SlabBlocks(layers, heads, headDimension)];
+    const long SlabBytesMin = 8 << 20; // several large pages, little enough to grow by
+    readonly NativeBuffer?[] _slabs = new NativeBuffer?[(blockCount + SlabBlocks(layers, heads, headDimension) - 1) / SlabBlocks(layers, heads, headDimension)];
     readonly int _blocksPerSlab = SlabBlocks(layers, heads, headDimension);
     readonly bool[] _biased = new bool[blockCount];
 
@@ -39,9 +40,8 @@ internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int
     /// <summary>First byte of a block; its memory is zero when it is used for the first time, and finite numbers ever after.</summary>
     public byte* Block(int id)
     {
-        ref byte* slab = ref _slabs[id / _blocksPerSlab];
-        if (slab == null) slab = LargeMemory.Allocate((nuint)(BlockBytes * _blocksPerSlab));
-        return slab + id % _blocksPerSlab * BlockBytes;
+        NativeBuffer slab = _slabs[id / _blocksPerSlab] ??= new((nuint)(BlockBytes * _blocksPerSlab));
+        return slab.Pointer + id % _blocksPerSlab * BlockBytes;
     }
 
     public void Copy(int source, int destination)
@@ -67,10 +67,6 @@ internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int
 
     public void Dispose()
     {
-        for (int i = 0; i < _slabs.Length; i++)
-        {
-            LargeMemory.Free(_slabs[i]);
-            _slabs[i] = null;
-        }
+        foreach (NativeBuffer? slab in _slabs) slab?.Dispose();
     }
 }
