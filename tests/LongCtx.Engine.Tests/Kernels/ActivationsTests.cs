@@ -49,18 +49,32 @@ public sealed unsafe class ActivationsTests
             .SequenceEqual(new ReadOnlySpan<byte>(pieces.Floats, (int)(groups * pieces.FloatGroupBytes))));
     }
 
-    [Fact]
-    public void Load_ZerosAndTinyNumbers_GiveZeroCodes()
+    [Theory]
+    [InlineData(64, 1)]
+    [InlineData(256, 1)]
+    [InlineData(64, 4)]
+    public void Load_ZerosAndTinyNumbers_GiveZeroCodes(int cols, int tokens)
     {
-        using var x = new Activations(1, 64, ActivationForms.Int8);
-        var values = new float[64];
-        Array.Fill(values, 1e-40f, 32, 32);
-        fixed (float* p = values) x.Load(p, 64, 0, 1);
-        for (int b = 0; b < 2; b++)
-        {
-            Assert.Equal(0f, *(float*)(x.Codes + b * Activations.RecordBytes + Activations.ScaleOffset));
-            for (int k = 0; k < 32; k++) Assert.Equal(0, x.Codes[b * Activations.RecordBytes + 16 * (k / 4) + k % 4]);
-        }
+        using var x = new Activations(tokens, cols, ActivationForms.Int8);
+        var values = new float[cols * tokens];
+        Array.Fill(values, 1e-40f, 32, values.Length - 32);
+        fixed (float* p = values) x.Load(p, cols, 0, tokens);
+        Assert.Equal(-1, new ReadOnlySpan<byte>(x.Codes, (int)x.CodeGroupBytes).IndexOfAnyExcept((byte)0));
+    }
+
+    [Fact]
+    public void Load_RowsWithNaN_StayNaN()
+    {
+        using var pool = new WorkerPool(1);
+        using var weights = new SampleWeights(TensorType.Q4_1, 16, 128, seed: 1);
+        using PackedMatrix w = PackedMatrix.Pack([weights.Source()], pool);
+        using var x = new Activations(5, 128, ActivationForms.Int8);
+        var values = new float[5 * 128];
+        Array.Fill(values, float.NaN);
+        float* y = stackalloc float[5 * 16];
+        fixed (float* p = values) x.Load(p, 128, 0, 5);
+        MatMul.Multiply(w, x, 0, 5, 0, 1, y, 16);
+        for (int i = 0; i < 5 * 16; i++) Assert.True(float.IsNaN(y[i]));
     }
 
     [Fact]
