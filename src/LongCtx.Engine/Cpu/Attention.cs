@@ -1,7 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Kernels;
 using LongCtx.Engine.Runtime;
@@ -157,7 +156,7 @@ internal sealed unsafe class Attention : IDisposable
             byte* source = (byte*)c.Source + _memory.HeadOffset(layer, h), destination = (byte*)c.Destination + _memory.HeadOffset(layer, h);
             ushort* from = (ushort*)source + c.SourceSlot, to = (ushort*)destination + c.DestinationSlot;
             for (int i = 0; i < _d; i++) halves[i] = from[i * BlockSize];
-            AttentionKernel.Widen(halves, key, padded);
+            AttentionKernel.Widen(halves, key, padded, (byte*)halves);
             RotaryEmbedding.Rotate(key, key, _d, _pairs, angles, angles + _pairs, 1);
             ToHalves(key, halves, _d);
             for (int i = 0; i < _d; i++) to[i * BlockSize] = halves[i];
@@ -245,8 +244,6 @@ internal sealed unsafe class Attention : IDisposable
         long offset = _memory.HeadOffset(layer, head);
         for (long block = firstBlock; block <= lastBlock; block++)
         {
-            // A block's keys and values are 16 KiB on their own, too short for the hardware to run ahead: fetch while the one before is used.
-            if (block < lastBlock) Prefetch((byte*)(_plan.Block(task.Entry, region, block + 1) & ~(nint)1) + offset);
             long start = block * BlockSize;
             int rowFrom = task.RowCount, rowEnd = 0, from = BlockSize, to = -1;
             for (int r = 0; r < task.RowCount; r++)
@@ -264,7 +261,8 @@ internal sealed unsafe class Attention : IDisposable
             byte* memory = (byte*)(tagged & ~(nint)1) + offset;
             float* bias = (tagged & 1) != 0 ? (float*)(memory + _memory.BiasOffset) : null;
             int q0 = rowFrom * _headsPerKv, count = (rowEnd - rowFrom) * _headsPerKv;
-            AttentionKernel.Widen((ushort*)memory, s.Keys, _d * BlockSize);
+            byte* next = block == lastBlock ? memory : (byte*)(_plan.Block(task.Entry, region, block + 1) & ~(nint)1) + offset;
+            AttentionKernel.Widen((ushort*)memory, s.Keys, _d * BlockSize, memory + _memory.KeyBytes);
             AttentionKernel.Scores(s.Queries + q0 * _d, count, _d, s.Keys, s.Scores);
             for (int q = 0; q < count; q++)
             {
@@ -281,15 +279,9 @@ internal sealed unsafe class Attention : IDisposable
                 s.Factors[q] = AttentionKernel.Softmax(scores, bias, visibleFrom, visibleTo, ref s.Partial.Max[q0 + q], ref s.Partial.Sum[q0 + q]);
             }
 
-            AttentionKernel.Widen((ushort*)(memory + _memory.KeyBytes) + from * _v, s.Values + from * _v, (to + 1 - from) * _v);
+            AttentionKernel.Widen((ushort*)(memory + _memory.KeyBytes) + from * _v, s.Values + from * _v, (to + 1 - from) * _v, next);
             AttentionKernel.Accumulate(s.Partial.Output + q0 * _v, count, _v, s.Scores, s.Factors, s.Values, from, to);
         }
-    }
-
-    void Prefetch(byte* block)
-    {
-        if (!Sse.IsSupported) return;
-        for (int i = 0; i < _memory.HeadBytes; i += 64) Sse.Prefetch1(block + i);
     }
 
     void MergePartials(int entry, float* output)

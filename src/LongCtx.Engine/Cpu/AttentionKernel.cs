@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using LongCtx.Engine.Cache;
 
 namespace LongCtx.Engine.Cpu;
@@ -20,11 +21,22 @@ internal static unsafe class AttentionKernel
     /// <summary>Kernels stay methods of their own: inlined into a long caller, their accumulators end up on the stack.</summary>
     const MethodImplOptions Kernel = MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization;
 
-    /// <summary>Halves to floats: a block's keys ([d][64]) or values ([64][v]), <paramref name="count"/> a multiple of 16.</summary>
+    /// <summary>
+    /// Halves to floats: a block's keys ([d][64]) or values ([64][v]), <paramref name="count"/> a multiple of 16. Meanwhile as many bytes
+    /// are fetched from <paramref name="next"/>: 8 KiB are too short for the hardware to run ahead by itself.
+    /// </summary>
     [MethodImpl(Kernel)]
-    public static void Widen(ushort* source, float* destination, int count)
+    public static void Widen(ushort* source, float* destination, int count, byte* next)
     {
-        for (int i = 0; i < count; i += 16) VectorMath.LoadHalf(source + i).Store(destination + i);
+        int i = 0;
+        for (; i + 32 <= count; i += 32)
+        {
+            if (Sse.IsSupported) Sse.Prefetch0(next + 2 * i);
+            VectorMath.LoadHalf(source + i).Store(destination + i);
+            VectorMath.LoadHalf(source + i + 16).Store(destination + i + 16);
+        }
+
+        for (; i < count; i += 16) VectorMath.LoadHalf(source + i).Store(destination + i);
     }
 
     /// <summary>scores[rows, 64] = q[rows, d] · K[d, 64].</summary>

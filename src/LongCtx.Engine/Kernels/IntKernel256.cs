@@ -19,6 +19,7 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
         Vector256<float> y0 = default, z0 = default;
         for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
+            Fetch.Ahead(block, TPanel.BlockBytes);
             Vector256<int> a0 = start, c0 = start;
             Columns1(block, 0, x, ref a0, ref c0);
             Columns1(block, 1, x, ref a0, ref c0);
@@ -40,6 +41,7 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
         Vector256<float> y0 = default, z0 = default, y1 = default, z1 = default;
         for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
+            Fetch.Ahead(block, TPanel.BlockBytes);
             Vector256<int> a0 = start, c0 = start, a1 = start, c1 = start;
             Columns2(block, 0, x, ref a0, ref c0, ref a1, ref c1);
             Columns2(block, 1, x, ref a0, ref c0, ref a1, ref c1);
@@ -64,6 +66,7 @@ internal readonly unsafe struct IntKernel256<TPanel, TDot> : IIntKernel
         Vector256<float> y0 = default, z0 = default, y1 = default, z1 = default, y2 = default, z2 = default, y3 = default, z3 = default;
         for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
+            Fetch.Ahead(block, TPanel.BlockBytes);
             Vector256<int> a0 = start, c0 = start, a1 = start, c1 = start, a2 = start, c2 = start, a3 = start, c3 = start;
             Columns4(block, 0, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);
             Columns4(block, 1, x, ref a0, ref c0, ref a1, ref c1, ref a2, ref c2, ref a3, ref c3);

@@ -18,6 +18,7 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
         Vector512<float> y0 = default;
         for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
+            Fetch.Ahead(block, TPanel.BlockBytes);
             Vector512<int> a0 = default;
             Columns1(block, 0, x, ref a0);
             Columns1(block, 1, x, ref a0);
@@ -36,6 +37,7 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
         Vector512<float> y0 = default, y1 = default;
         for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
+            Fetch.Ahead(block, TPanel.BlockBytes);
             Vector512<int> a0 = default, a1 = default;
             Columns2(block, 0, x, ref a0, ref a1);
             Columns2(block, 1, x, ref a0, ref a1);
@@ -56,6 +58,7 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
         Vector512<float> y0 = default, y1 = default, y2 = default, y3 = default;
         for (int b = 0; b < tile.Blocks; b++, block += TPanel.BlockBytes, x += Activations.RecordBytes)
         {
+            Fetch.Ahead(block, TPanel.BlockBytes);
             Vector512<int> a0 = default, a1 = default, a2 = default, a3 = default;
             Columns4(block, 0, x, ref a0, ref a1, ref a2, ref a3);
             Columns4(block, 1, x, ref a0, ref a1, ref a2, ref a3);
@@ -117,6 +120,7 @@ internal readonly unsafe struct IntKernel512<TPanel, TDot> : IIntKernel
     {
         for (int b = 0; b < blocks; b++, panel += TPanel.BlockBytes, wide += PanelLayout.WideBlockBytes)
         {
+            Fetch.Ahead(panel, TPanel.BlockBytes);
             for (int j = 0; j < 4; j++)
             {
                 TPanel.Codes(panel, j, out Vector512<byte> low, out Vector512<byte> high);
