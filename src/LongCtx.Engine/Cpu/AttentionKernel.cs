@@ -45,6 +45,7 @@ internal static unsafe class AttentionKernel
     {
         int r = 0;
         for (; r + 4 <= rows; r += 4) Scores4(q + r * d, d, k, scores + r * BlockSize);
+        for (; r + 3 <= rows; r += 3) Scores3(q + r * d, d, k, scores + r * BlockSize);
         for (; r < rows; r++) Scores1(q + r * d, d, k, scores + r * BlockSize);
     }
 
@@ -85,6 +86,38 @@ internal static unsafe class AttentionKernel
         Store4(scores + BlockSize, b0, b1, b2, b3);
         Store4(scores + 2 * BlockSize, c0, c1, c2, c3);
         Store4(scores + 3 * BlockSize, e0, e1, e2, e3);
+    }
+
+    [MethodImpl(Kernel)]
+    static void Scores3(float* q, int d, float* k, float* scores)
+    {
+        Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default;
+        Vector512<float> b0 = default, b1 = default, b2 = default, b3 = default;
+        Vector512<float> c0 = default, c1 = default, c2 = default, c3 = default;
+        float* qb = q + d, qc = qb + d;
+        for (int i = 0; i < d; i++, k += BlockSize)
+        {
+            Vector512<float> k0 = Vector512.Load(k), k1 = Vector512.Load(k + 16), k2 = Vector512.Load(k + 32), k3 = Vector512.Load(k + 48);
+            Vector512<float> x = Vector512.Create(q[i]);
+            a0 = Vector512.FusedMultiplyAdd(x, k0, a0);
+            a1 = Vector512.FusedMultiplyAdd(x, k1, a1);
+            a2 = Vector512.FusedMultiplyAdd(x, k2, a2);
+            a3 = Vector512.FusedMultiplyAdd(x, k3, a3);
+            x = Vector512.Create(qb[i]);
+            b0 = Vector512.FusedMultiplyAdd(x, k0, b0);
+            b1 = Vector512.FusedMultiplyAdd(x, k1, b1);
+            b2 = Vector512.FusedMultiplyAdd(x, k2, b2);
+            b3 = Vector512.FusedMultiplyAdd(x, k3, b3);
+            x = Vector512.Create(qc[i]);
+            c0 = Vector512.FusedMultiplyAdd(x, k0, c0);
+            c1 = Vector512.FusedMultiplyAdd(x, k1, c1);
+            c2 = Vector512.FusedMultiplyAdd(x, k2, c2);
+            c3 = Vector512.FusedMultiplyAdd(x, k3, c3);
+        }
+
+        Store4(scores, a0, a1, a2, a3);
+        Store4(scores + BlockSize, b0, b1, b2, b3);
+        Store4(scores + 2 * BlockSize, c0, c1, c2, c3);
     }
 
     [MethodImpl(Kernel)]
@@ -181,6 +214,9 @@ internal static unsafe class AttentionKernel
                 for (int i = r; i < r + 4; i++) Accumulate1(acc + i * v + c, v, p + i * BlockSize, scale[i], values + c, from, to);
         }
 
+        for (; r + 3 <= rows && v % 64 == 0; r += 3)
+            for (int c = 0; c < v; c += 64) Accumulate3(acc + r * v + c, v, p + r * BlockSize, scale + r, values + c, from, to);
+
         for (; r < rows; r++)
         {
             int c = 0;
@@ -232,6 +268,43 @@ internal static unsafe class AttentionKernel
         Store4(accB, b0, b1, b2, b3);
         Store4(accC, c0, c1, c2, c3);
         Store4(accE, e0, e1, e2, e3);
+    }
+
+    [MethodImpl(Kernel)]
+    static void Accumulate3(float* acc, int v, float* p, float* scale, float* values, int from, int to)
+    {
+        float* accB = acc + v, accC = accB + v;
+        Vector512<float> s = Vector512.Create(scale[0]);
+        Vector512<float> a0 = Vector512.Load(acc) * s, a1 = Vector512.Load(acc + 16) * s, a2 = Vector512.Load(acc + 32) * s, a3 = Vector512.Load(acc + 48) * s;
+        s = Vector512.Create(scale[1]);
+        Vector512<float> b0 = Vector512.Load(accB) * s, b1 = Vector512.Load(accB + 16) * s, b2 = Vector512.Load(accB + 32) * s, b3 = Vector512.Load(accB + 48) * s;
+        s = Vector512.Create(scale[2]);
+        Vector512<float> c0 = Vector512.Load(accC) * s, c1 = Vector512.Load(accC + 16) * s, c2 = Vector512.Load(accC + 32) * s, c3 = Vector512.Load(accC + 48) * s;
+        float* pb = p + BlockSize, pc = pb + BlockSize;
+        values += from * v;
+        for (int j = from; j <= to; j++, values += v)
+        {
+            Vector512<float> v0 = Vector512.Load(values), v1 = Vector512.Load(values + 16), v2 = Vector512.Load(values + 32), v3 = Vector512.Load(values + 48);
+            Vector512<float> x = Vector512.Create(p[j]);
+            a0 = Vector512.FusedMultiplyAdd(x, v0, a0);
+            a1 = Vector512.FusedMultiplyAdd(x, v1, a1);
+            a2 = Vector512.FusedMultiplyAdd(x, v2, a2);
+            a3 = Vector512.FusedMultiplyAdd(x, v3, a3);
+            x = Vector512.Create(pb[j]);
+            b0 = Vector512.FusedMultiplyAdd(x, v0, b0);
+            b1 = Vector512.FusedMultiplyAdd(x, v1, b1);
+            b2 = Vector512.FusedMultiplyAdd(x, v2, b2);
+            b3 = Vector512.FusedMultiplyAdd(x, v3, b3);
+            x = Vector512.Create(pc[j]);
+            c0 = Vector512.FusedMultiplyAdd(x, v0, c0);
+            c1 = Vector512.FusedMultiplyAdd(x, v1, c1);
+            c2 = Vector512.FusedMultiplyAdd(x, v2, c2);
+            c3 = Vector512.FusedMultiplyAdd(x, v3, c3);
+        }
+
+        Store4(acc, a0, a1, a2, a3);
+        Store4(accB, b0, b1, b2, b3);
+        Store4(accC, c0, c1, c2, c3);
     }
 
     [MethodImpl(Kernel)]

@@ -31,7 +31,7 @@ internal enum Region
 internal sealed unsafe class AttentionPlan(KvMemory memory, RotaryEmbedding rotary, int headsPerKv) : IDisposable
 {
     public const int RegionCount = 4;
-    public const int SplitSize = 512;
+    public const int SplitSize = 256;
     const int BlockSize = BlockPool.BlockSize;
 
     /// <summary>Query heads times rows of one tile: enough to reuse a widened block, small enough for the first-level cache.</summary>
