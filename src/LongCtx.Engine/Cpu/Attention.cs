@@ -263,22 +263,14 @@ internal sealed unsafe class Attention : IDisposable
             int q0 = rowFrom * _headsPerKv, count = (rowEnd - rowFrom) * _headsPerKv;
             byte* next = block == lastBlock ? memory : (byte*)(_plan.Block(task.Entry, region, block + 1) & ~(nint)1) + offset;
             AttentionKernel.Widen((ushort*)memory, s.Keys, _d * BlockSize, memory + _memory.KeyBytes);
-            AttentionKernel.Scores(s.Queries + q0 * _d, count, _d, s.Keys, s.Scores);
+            AttentionKernel.Scores(s.Queries + q0 * _d, count, _d, s.Keys, s.Scores, to + 1);
             for (int q = 0; q < count; q++)
             {
                 AttentionPlan.Interval see = _plan.Visible(task.FirstRow + rowFrom + q / _headsPerKv, region);
-                float* scores = s.Scores + q * BlockSize;
-                if (see.IsEmpty || see.Last < start || see.First >= start + BlockSize) // a row between others that sees nothing here
-                {
-                    new Span<float>(scores, BlockSize).Clear();
-                    s.Factors[q] = 1;
-                    continue;
-                }
-
-                int visibleFrom = (int)Math.Max(0, see.First - start), visibleTo = (int)Math.Min(BlockSize - 1, see.Last - start);
-                s.Factors[q] = AttentionKernel.Softmax(scores, bias, visibleFrom, visibleTo, ref s.Partial.Max[q0 + q], ref s.Partial.Sum[q0 + q]);
+                s.Visible[q] = new((int)Math.Clamp(see.First - start, 0, BlockSize), (int)Math.Clamp(see.Last - start, -1, BlockSize - 1));
             }
 
+            AttentionKernel.Softmax(s.Scores, count, bias, s.Visible, s.Partial.Max + q0, s.Partial.Sum + q0, s.Factors);
             AttentionKernel.Widen((ushort*)(memory + _memory.KeyBytes) + from * _v, s.Values + from * _v, (to + 1 - from) * _v, next);
             AttentionKernel.Accumulate(s.Partial.Output + q0 * _v, count, _v, s.Scores, s.Factors, s.Values, from, to);
         }
@@ -322,7 +314,7 @@ internal sealed unsafe class Attention : IDisposable
     /// <summary>Output [queries, v], running maximum and sum of some queries.</summary>
     sealed class Accumulator(int queries, int v) : IDisposable
     {
-        public readonly float* Output = Allocate(queries * v), Max = Allocate(queries), Sum = Allocate(queries);
+        public readonly float* Output = Allocate(queries * v), Max = Allocate(queries + 16), Sum = Allocate(queries + 16); // kernels take 16 at a time
 
         public void Clear(int queries, int v)
         {
@@ -342,13 +334,14 @@ internal sealed unsafe class Attention : IDisposable
     /// <summary>Buffers of one worker.</summary>
     sealed class Scratch(int queries, int d, int v) : IDisposable
     {
-        public readonly float* Queries = Allocate(queries * d), Scores = Allocate(queries * BlockSize), Factors = Allocate(queries);
+        public readonly float* Queries = Allocate(queries * d), Scores = Allocate(queries * BlockSize), Factors = Allocate(queries + 16);
+        public readonly AttentionKernel.Slots* Visible = (AttentionKernel.Slots*)Allocate(2 * (queries + 16));
         public readonly float* Keys = Allocate(d * BlockSize), Values = Allocate(v * BlockSize);
         public readonly Accumulator Merged = new(queries, v), Partial = new(queries, v);
 
         public void Dispose()
         {
-            foreach (nint p in (ReadOnlySpan<nint>)[(nint)Queries, (nint)Scores, (nint)Factors, (nint)Keys, (nint)Values]) NativeMemory.AlignedFree((void*)p);
+            foreach (nint p in (ReadOnlySpan<nint>)[(nint)Queries, (nint)Scores, (nint)Factors, (nint)Visible, (nint)Keys, (nint)Values]) NativeMemory.AlignedFree((void*)p);
             Merged.Dispose();
             Partial.Dispose();
         }

@@ -39,14 +39,47 @@ internal static unsafe class AttentionKernel
         for (; i < count; i += 16) VectorMath.LoadHalf(source + i).Store(destination + i);
     }
 
-    /// <summary>scores[rows, 64] = q[rows, d] · K[d, 64].</summary>
+    /// <summary>
+    /// scores[rows, 64] = q[rows, d] · K[d, 64] for the slots [0, <paramref name="end"/>), rounded up to 16; the others keep what they hold.
+    /// </summary>
     [MethodImpl(Kernel)]
-    public static void Scores(float* q, int rows, int d, float* k, float* scores)
+    public static void Scores(float* q, int rows, int d, float* k, float* scores, int end)
     {
         int r = 0;
+        if (end <= BlockSize / 2) // sinks, and the first tokens of a block: a few columns for many rows
+            for (; r + 8 <= rows; r += 8)
+                for (int c = 0; c < end; c += 16) Scores8x16(q + r * d, d, k + c, scores + r * BlockSize + c);
         for (; r + 4 <= rows; r += 4) Scores4(q + r * d, d, k, scores + r * BlockSize);
         for (; r + 3 <= rows; r += 3) Scores3(q + r * d, d, k, scores + r * BlockSize);
         for (; r < rows; r++) Scores1(q + r * d, d, k, scores + r * BlockSize);
+    }
+
+    [MethodImpl(Kernel)]
+    static void Scores8x16(float* q, int d, float* k, float* scores)
+    {
+        Vector512<float> a = default, b = default, c = default, e = default, f = default, g = default, h = default, l = default;
+        float* q4 = q + 4 * d;
+        for (int i = 0; i < d; i++, k += BlockSize)
+        {
+            Vector512<float> x = Vector512.Load(k);
+            a = Vector512.FusedMultiplyAdd(Vector512.Create(q[i]), x, a);
+            b = Vector512.FusedMultiplyAdd(Vector512.Create(q[i + d]), x, b);
+            c = Vector512.FusedMultiplyAdd(Vector512.Create(q[i + 2 * d]), x, c);
+            e = Vector512.FusedMultiplyAdd(Vector512.Create(q[i + 3 * d]), x, e);
+            f = Vector512.FusedMultiplyAdd(Vector512.Create(q4[i]), x, f);
+            g = Vector512.FusedMultiplyAdd(Vector512.Create(q4[i + d]), x, g);
+            h = Vector512.FusedMultiplyAdd(Vector512.Create(q4[i + 2 * d]), x, h);
+            l = Vector512.FusedMultiplyAdd(Vector512.Create(q4[i + 3 * d]), x, l);
+        }
+
+        a.Store(scores);
+        b.Store(scores + BlockSize);
+        c.Store(scores + 2 * BlockSize);
+        e.Store(scores + 3 * BlockSize);
+        f.Store(scores + 4 * BlockSize);
+        g.Store(scores + 5 * BlockSize);
+        h.Store(scores + 6 * BlockSize);
+        l.Store(scores + 7 * BlockSize);
     }
 
     [MethodImpl(Kernel)]
@@ -146,41 +179,68 @@ internal static unsafe class AttentionKernel
     }
 
     /// <summary>
-    /// Online softmax of one row over one block: <paramref name="scores"/> [64] become 2^(score + bias - max), 0 outside the slots
-    /// [<paramref name="from"/>, <paramref name="to"/>]. Updates the running maximum and sum, returns the factor for what was accumulated before.
+    /// Online softmax of some rows over one block: <paramref name="scores"/> [rows, 64] become 2^(score + bias - max), 0 outside each row's
+    /// slots [from, to]. Updates the running maxima and sums; <paramref name="factors"/> [rows] are for what was accumulated before.
+    /// A row that sees nothing (to &lt; from) keeps its state, with factor 1 or, before its first key, 0. Arrays have room for a multiple of 16.
     /// </summary>
     [MethodImpl(Kernel)]
-    public static float Softmax(float* scores, float* bias, int from, int to, ref float max, ref float sum)
+    public static void Softmax(float* scores, int rows, float* bias, Slots* visible, float* max, float* sum, float* factors)
     {
-        Vector512<float> s0 = Vector512.Load(scores), s1 = Vector512.Load(scores + 16), s2 = Vector512.Load(scores + 32), s3 = Vector512.Load(scores + 48);
-        if (bias != null)
+        for (int r = 0; r < rows; r++)
         {
-            s0 += Vector512.Load(bias);
-            s1 += Vector512.Load(bias + 16);
-            s2 += Vector512.Load(bias + 32);
-            s3 += Vector512.Load(bias + 48);
+            float* s = scores + r * BlockSize;
+            Vector512<float> s0 = Vector512.Load(s), s1 = Vector512.Load(s + 16), s2 = Vector512.Load(s + 32), s3 = Vector512.Load(s + 48);
+            (int from, int to) = visible[r];
+            bool isPart = from > 0 || to < BlockSize - 1;
+            if (bias != null || isPart)
+            {
+                if (bias != null)
+                {
+                    s0 += Vector512.Load(bias);
+                    s1 += Vector512.Load(bias + 16);
+                    s2 += Vector512.Load(bias + 32);
+                    s3 += Vector512.Load(bias + 48);
+                }
+
+                if (isPart)
+                {
+                    s0 = Mask(s0, 0, from, to);
+                    s1 = Mask(s1, 16, from, to);
+                    s2 = Mask(s2, 32, from, to);
+                    s3 = Mask(s3, 48, from, to);
+                }
+
+                Store4(s, s0, s1, s2, s3);
+            }
+
+            factors[r] = Math.Max(max[r], HorizontalMax(Vector512.Max(Vector512.Max(s0, s1), Vector512.Max(s2, s3)))); // the new maximum, for now
         }
 
-        if (from > 0 || to < BlockSize - 1)
+        float* tops = stackalloc float[(rows + 15) / 16 * 16], shifts = stackalloc float[(rows + 15) / 16 * 16];
+        for (int r = 0; r < rows; r += 16)
         {
-            s0 = Mask(s0, 0, from, to);
-            s1 = Mask(s1, 16, from, to);
-            s2 = Mask(s2, 32, from, to);
-            s3 = Mask(s3, 48, from, to);
+            Vector512<float> old = Vector512.Load(max + r), top = Vector512.Load(factors + r);
+            top.Store(tops + r); // not to max: the lanes past the last row are other rows' state
+            // Before the first key the maximum is -inf: a shift of 0 keeps -inf - shift from being NaN.
+            Vector512<float> shift = Vector512.ConditionalSelect(Vector512.Equals(top, Vector512.Create(float.NegativeInfinity)), Vector512<float>.Zero, top);
+            shift.Store(shifts + r);
+            VectorMath.Exp2(old - shift).Store(factors + r);
         }
 
-        float newMax = Math.Max(max, HorizontalMax(Vector512.Max(Vector512.Max(s0, s1), Vector512.Max(s2, s3))));
-        float scale = newMax == max ? 1 : VectorMath.Exp2(max - newMax); // 2^-inf = 0 for the first block
-        Vector512<float> shift = Vector512.Create(newMax);
-        s0 = VectorMath.Exp2(s0 - shift);
-        s1 = VectorMath.Exp2(s1 - shift);
-        s2 = VectorMath.Exp2(s2 - shift);
-        s3 = VectorMath.Exp2(s3 - shift);
-        Store4(scores, s0, s1, s2, s3);
-        max = newMax;
-        sum = sum * scale + Vector512.Sum((s0 + s1) + (s2 + s3));
-        return scale;
+        for (int r = 0; r < rows; r++)
+        {
+            float* s = scores + r * BlockSize;
+            Vector512<float> shift = Vector512.Create(shifts[r]);
+            Vector512<float> s0 = VectorMath.Exp2(Vector512.Load(s) - shift), s1 = VectorMath.Exp2(Vector512.Load(s + 16) - shift);
+            Vector512<float> s2 = VectorMath.Exp2(Vector512.Load(s + 32) - shift), s3 = VectorMath.Exp2(Vector512.Load(s + 48) - shift);
+            Store4(s, s0, s1, s2, s3);
+            max[r] = tops[r];
+            sum[r] = sum[r] * factors[r] + Vector512.Sum((s0 + s1) + (s2 + s3));
+        }
     }
+
+    /// <summary>The slots of a block that a row sees, both ends included; empty when <paramref name="To"/> &lt; <paramref name="From"/>.</summary>
+    public readonly record struct Slots(int From, int To);
 
     /// <summary>-inf outside the slots [from, to]; <paramref name="first"/> is the slot of lane 0.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -196,6 +196,7 @@ internal sealed unsafe class BertEncoder : IDisposable
 
         float scale = (float)(VectorMath.Log2E / Math.Sqrt(_d));
         float* max = stackalloc float[BlockSize], sum = stackalloc float[BlockSize], factors = stackalloc float[BlockSize];
+        var visible = stackalloc AttentionKernel.Slots[BlockSize];
         for (int row = 0; row < n; row += BlockSize)
         {
             int count = Math.Min(BlockSize, n - row);
@@ -207,8 +208,9 @@ internal sealed unsafe class BertEncoder : IDisposable
             for (int block = 0; block < blocks; block++)
             {
                 int last = Math.Min(BlockSize, n - block * BlockSize) - 1;
-                AttentionKernel.Scores(queries, count, _d, keys + block * BlockSize * _d, scores);
-                for (int r = 0; r < count; r++) factors[r] = AttentionKernel.Softmax(scores + r * BlockSize, null, 0, last, ref max[r], ref sum[r]);
+                for (int r = 0; r < count; r++) visible[r] = new(0, last);
+                AttentionKernel.Scores(queries, count, _d, keys + block * BlockSize * _d, scores, last + 1);
+                AttentionKernel.Softmax(scores, count, null, visible, max, sum, factors);
                 AttentionKernel.Accumulate(output, count, _v, scores, factors, values + block * BlockSize * _v, 0, last);
             }
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Kernels;
 using LongCtx.Engine.Models;
@@ -210,6 +211,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         public float* X, Weight;
         public int Rows;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first prompt should not wait for the tiers
         public readonly void Execute(int part, int worker)
         {
             int first = part * RowsPerPart, count = Math.Min(RowsPerPart, Rows - first), n = Runner._config.HiddenSize;
@@ -226,6 +228,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         public Activations To;
         public int Width, Rows;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first prompt should not wait for the tiers
         public readonly void Execute(int part, int worker)
         {
             int first = part * RowsPerPart, count = Math.Min(RowsPerPart, Rows - first);
@@ -239,6 +242,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         public DecoderLayer Layer;
         public int Rows;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first prompt should not wait for the tiers
         public readonly void Execute(int part, int worker)
         {
             DecoderConfig c = Runner._config;
@@ -262,6 +266,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         public DecoderLayer Layer;
         public int Rows;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first prompt should not wait for the tiers
         public readonly void Execute(int part, int worker)
         {
             int first = part * RowsPerPart, count = Math.Min(RowsPerPart, Rows - first), n = Runner._config.FeedForwardSize;
@@ -282,6 +287,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         public int* Rows, Targets;
         public int Vocabulary;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first prompt should not wait for the tiers
         public readonly void Execute(int part, int worker)
         {
             float* row = Logits + (long)part * Vocabulary;
