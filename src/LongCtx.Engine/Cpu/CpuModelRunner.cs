@@ -83,7 +83,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
             AddProjection(l.AttentionOutput, l.AttentionOutputBias, _w.AttentionInput, rows);
 
             Normalise(_w.Hidden, l.FeedForwardNorm, rows);
-            MatMul.Multiply(l.GateUp, _w.NormedInput, 0, rows, _w.GateUp, 2 * _config.FeedForwardSize, _workers);
+            MatMul.Multiply(l.GateUp, _w.NormedInput, 0, rows, _w.GateUp, _w.GateUpWidth, _workers);
             Activate(l, rows);
             AddProjection(l.Down, l.DownBias, _w.FeedForwardInput, rows);
         }
@@ -269,15 +269,15 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first prompt should not wait for the tiers
         public readonly void Execute(int part, int worker)
         {
-            int first = part * RowsPerPart, count = Math.Min(RowsPerPart, Rows - first), n = Runner._config.FeedForwardSize;
+            int first = part * RowsPerPart, count = Math.Min(RowsPerPart, Rows - first), n = Runner._config.FeedForwardSize, width = Runner._w.GateUpWidth;
             for (int row = first; row < first + count; row++)
             {
-                float* gate = Runner._w.GateUp + (long)row * 2 * n;
+                float* gate = Runner._w.GateUp + (long)row * width;
                 if (Layer.GateUpBias != null) Elementwise.Add(Layer.GateUpBias, gate, 2 * n);
                 Elementwise.SwiGlu(gate, gate + n, gate, n);
             }
 
-            Runner._w.FeedForwardInput.Load(Runner._w.GateUp + (long)first * 2 * n, 2 * n, first, count);
+            Runner._w.FeedForwardInput.Load(Runner._w.GateUp + (long)first * width, width, first, count);
         }
     }
 
