@@ -71,7 +71,7 @@ internal sealed class DecoderFiles : IDisposable
     ChatFormat Format()
     {
         ChatTemplate template = ChatTemplate.Parse(_source.ChatTemplate ?? throw Unsuitable("is missing"));
-        string bos = TextOf(Tokenizer.BeginOfStream), eos = TextOf(Tokenizer.EndOfStream);
+        string bos = Tokenizer.TextOf(Tokenizer.BeginOfStream), eos = Tokenizer.TextOf(Tokenizer.EndOfStream);
         return new(Render, Encode, bos, TemplateStability.Check(template, bos, eos).ContinuesPrompt);
 
         string Render(IReadOnlyList<ChatMessage> messages, bool opensReply)
@@ -95,8 +95,6 @@ internal sealed class DecoderFiles : IDisposable
 
     LongCtxException Unsuitable(string problem) =>
         new(ErrorCode.InvalidRequest, $"the chat template of {_source.Path} {problem}: use --form raw", "form");
-
-    string TextOf(int? token) => token is { } id ? System.Text.Encoding.UTF8.GetString(Tokenizer.TokenBytes(id)) : "";
 
     public void Dispose() => _source.Dispose();
 }

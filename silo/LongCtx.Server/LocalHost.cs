@@ -44,8 +44,9 @@ public sealed class LocalHost : IConversationHost, IAsyncDisposable
             foreach (string model in models)
             {
                 string path = catalog.Resolve(model);
-                if (IsEncoder(path)) encoders.Add(await engine.LoadEncoderAsync(path, catalog.NameOf(path)));
-                else decoders.Add(await engine.LoadDecoderAsync(path, catalog.NameOf(path)));
+                ModelSource source = ModelSource.Open(path);
+                if (source.Encoder is not null) encoders.Add(await engine.LoadEncoderAsync(source, catalog.NameOf(path)));
+                else decoders.Add(await engine.LoadDecoderAsync(source, catalog.NameOf(path)));
             }
 
             if (withEncoder && encoders.Count == 0) encoders.Add(await engine.LoadEncoderAsync(catalog.Resolve(DefaultEncoder), DefaultEncoder));
@@ -58,12 +59,6 @@ public sealed class LocalHost : IConversationHost, IAsyncDisposable
                 throw new LongCtxException(ErrorCode.InvalidRequest, "the model cannot be used: " + e.Message, "model", e);
             throw;
         }
-    }
-
-    static bool IsEncoder(string path)
-    {
-        using ModelSource source = ModelSource.Open(path);
-        return source.Encoder is not null;
     }
 
     public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) => _host.ListModelsAsync(cancellation);

@@ -213,7 +213,7 @@ internal static unsafe class AttentionKernel
                 Store4(s, s0, s1, s2, s3);
             }
 
-            factors[r] = Math.Max(max[r], HorizontalMax(Vector512.Max(Vector512.Max(s0, s1), Vector512.Max(s2, s3)))); // the new maximum, for now
+            factors[r] = Math.Max(max[r], HorizontalMax(Vector512.Max(Vector512.Max(s0, s1), Vector512.Max(s2, s3)))); // the new maximum; the loop below replaces it by the factor
         }
 
         float* tops = stackalloc float[(rows + 15) / 16 * 16], shifts = stackalloc float[(rows + 15) / 16 * 16];

@@ -59,8 +59,6 @@ public sealed unsafe class CpuModelRunner : IModelRunner
 
     public int StepTokensMax { get; }
 
-    public long KvBlockBytes => _memory.BlockBytes;
-
     internal KvMemory Memory => _memory;
 
     public void Step(StepBatch batch)

@@ -14,8 +14,8 @@ public sealed class DecoderModel
         Source = source;
         Runner = runner;
         Tokenizer = ModelTokenizer.Load(source);
-        BosText = TextOf(Tokenizer.BeginOfStream);
-        EosText = TextOf(Tokenizer.EndOfStream);
+        BosText = Tokenizer.TextOf(Tokenizer.BeginOfStream);
+        EosText = Tokenizer.TextOf(Tokenizer.EndOfStream);
         StopTokens = ModelTokenizer.StopTokens(source, Tokenizer);
         if (source.ChatTemplate is { } template)
         {
@@ -48,6 +48,4 @@ public sealed class DecoderModel
     public IReadOnlySet<int> StopTokens { get; }
 
     internal IModelRunner Runner { get; }
-
-    string TextOf(int? token) => token is { } id ? System.Text.Encoding.UTF8.GetString(Tokenizer.TokenBytes(id)) : "";
 }

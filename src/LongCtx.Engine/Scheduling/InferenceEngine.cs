@@ -55,28 +55,36 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Loads a decoder; conversations that are running wait meanwhile.</summary>
     /// <param name="path">A GGUF file or a Hugging Face directory.</param>
     /// <param name="name">What requests call it.</param>
-    public Task<DecoderModel> LoadDecoderAsync(string path, string name) => OnEngine(() =>
+    public Task<DecoderModel> LoadDecoderAsync(string path, string name) => OnEngine(() => AddDecoder(ModelSource.Open(path), name));
+
+    /// <summary>The same for a source that is open already; it belongs to the engine from now on.</summary>
+    public Task<DecoderModel> LoadDecoderAsync(ModelSource source, string name) => OnEngine(() => AddDecoder(source, name));
+
+    DecoderModel AddDecoder(ModelSource source, string name)
     {
-        ModelSource source = ModelSource.Open(path);
         if (source.Decoder is null)
-            throw new LongCtxException(ErrorCode.InvalidRequest, $"{path} holds an encoder ({source.Architecture}), which cannot generate text", "model");
+            throw new LongCtxException(ErrorCode.InvalidRequest, $"{source.Path} holds an encoder ({source.Architecture}), which cannot generate text", "model");
         var runner = new CpuModelRunner(source, _workers, Options.KvMemoryBytes, Options.StepTokensMax);
         var model = new DecoderModel(name, source, runner);
         _schedulers.Add(new(this, model));
         Volatile.Write(ref _published, [.. _schedulers]);
         return model;
-    });
+    }
 
     /// <summary>Loads an encoder for embeddings.</summary>
-    public Task<EncoderModel> LoadEncoderAsync(string path, string name) => OnEngine(() =>
+    public Task<EncoderModel> LoadEncoderAsync(string path, string name) => OnEngine(() => AddEncoder(ModelSource.Open(path), name));
+
+    /// <summary>The same for a source that is open already; it belongs to the engine from now on.</summary>
+    public Task<EncoderModel> LoadEncoderAsync(ModelSource source, string name) => OnEngine(() => AddEncoder(source, name));
+
+    EncoderModel AddEncoder(ModelSource source, string name)
     {
-        ModelSource source = ModelSource.Open(path);
         if (source.Encoder is null)
-            throw new LongCtxException(ErrorCode.InvalidRequest, $"{path} holds a decoder ({source.Architecture}), which this version does not use for embeddings", "model");
+            throw new LongCtxException(ErrorCode.InvalidRequest, $"{source.Path} holds a decoder ({source.Architecture}), which this version does not use for embeddings", "model");
         var model = new EncoderModel(name, source, BertEncoder.Load(source, _workers));
         _encoders.Add(model);
         return model;
-    });
+    }
 
     /// <summary>An empty, pinned sequence.</summary>
     /// <exception cref="LongCtxException">The policy cannot be honoured for the model.</exception>

@@ -192,10 +192,6 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
             g.AwaitsReader = true;
             g.WhenRoom(engine.Wake);
         }
-        else if (g.Tokens.Count < g.UnreadMax)
-        {
-            g.AwaitsReader = false;
-        }
 
         return false;
     }

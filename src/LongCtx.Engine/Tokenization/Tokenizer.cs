@@ -69,6 +69,9 @@ public abstract class Tokenizer
         return _vocabulary.Bytes(id);
     }
 
+    /// <summary>Text of one token, for templates; empty for none.</summary>
+    public string TextOf(int? id) => id is { } token ? Encoding.UTF8.GetString(TokenBytes(token)) : "";
+
     public bool IsSpecial(int id) => (uint)id < (uint)VocabularySize && _vocabulary.Kind(id) == TokenKind.Special;
 
     /// <summary>Id of a special or added token by its text.</summary>
