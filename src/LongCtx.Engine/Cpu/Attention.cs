@@ -53,9 +53,10 @@ internal sealed unsafe class Attention : IDisposable
     }
 
     /// <summary>
-    /// <paramref name="qkv"/> [rows, (query + 2 KV heads) × d], not rotated, in: output [rows, query heads × d] in <paramref name="output"/>.
+    /// <paramref name="qkv"/> [rows, (query + 2 KV heads) × d], not rotated, in: output [rows, query heads × d] in <paramref name="output"/>;
+    /// with <paramref name="outputsOnly"/> only what the rows need whose logits are wanted.
     /// </summary>
-    public void Run(int layer, float* qkv, float* output)
+    public void Run(int layer, float* qkv, float* output, bool outputsOnly = false)
     {
         int rows = _batch!.RowCount;
         var store = new StoreJob { Owner = this, Layer = layer, Qkv = qkv };
@@ -66,9 +67,10 @@ internal sealed unsafe class Attention : IDisposable
             _workers.Run(ref cross, (_plan.Crossings.Length + CrossJob.KeysPerPart - 1) / CrossJob.KeysPerPart);
         }
 
-        var attend = new AttendJob { Owner = this, Layer = layer, Qkv = qkv, Output = output };
+        var attend = new AttendJob { Owner = this, Layer = layer, Qkv = qkv, Output = output, OutputsOnly = outputsOnly };
         _workers.Run(ref attend, _plan.Tasks.Length * _kvHeads);
-        foreach (int entry in _plan.SplitEntries) MergePartials(entry, output);
+        foreach (int entry in _plan.SplitEntries)
+            if (!outputsOnly || _batch.Entries[entry].Kind != LogitsKind.None) MergePartials(entry, output);
     }
 
     /// <summary>
@@ -174,12 +176,22 @@ internal sealed unsafe class Attention : IDisposable
         public Attention Owner;
         public int Layer;
         public float* Qkv, Output;
+        public bool OutputsOnly;
 
         public readonly void Execute(int part, int worker)
         {
             int tasks = Owner._plan.Tasks.Length;
-            Owner.Attend(Layer, Owner._plan.Tasks[part % tasks], part / tasks, Qkv, Output, Owner._scratch[worker]);
+            ref readonly AttentionPlan.Task task = ref Owner._plan.Tasks[part % tasks];
+            if (!OutputsOnly || Owner.HasOutput(task)) Owner.Attend(Layer, task, part / tasks, Qkv, Output, Owner._scratch[worker]);
         }
+    }
+
+    bool HasOutput(in AttentionPlan.Task task)
+    {
+        ref readonly StepBatch.Entry entry = ref _batch!.Entries[task.Entry];
+        for (int row = task.FirstRow; row < task.FirstRow + task.RowCount; row++)
+            if (_batch.IsOutput(entry, row)) return true;
+        return false;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -22,11 +22,13 @@ public sealed unsafe class CpuModelRunner : IModelRunner
     readonly DecoderConfig _config;
     readonly KvMemory _memory;
     readonly Attention _attention;
+    readonly GatedProduct _gatedProduct;
     readonly WorkerPool _workers;
     WorkerPool? _ownedWorkers;
     readonly Workspace _w;
     readonly float _epsilon;
     readonly List<(int Source, int Destination)> _copies = [];
+    readonly List<int> _outputRows = []; // rows of the batch whose logits are wanted, ascending
 
     /// <summary>A runner of its own, for evaluation and tools: loads the weights and makes room for a cache, allocated as it is used.</summary>
     /// <param name="source">Must stay open as long as the runner lives.</param>
@@ -49,6 +51,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         _memory = new(blocks, _config.LayerCount, _config.KeyValueHeadCount, _config.HeadDimension);
         var rotary = new RotaryEmbedding(weights.InverseFrequencies, weights.AttentionScale);
         _attention = new(_memory, rotary, workers, _config.QueryHeadCount, _config.KeyValueHeadCount, _config.HeadDimension);
+        _gatedProduct = new(workers);
         _epsilon = (float)_config.NormEpsilon;
         _w = new(weights, stepTokensMax, ScoredRowsMax);
     }
@@ -76,13 +79,14 @@ public sealed unsafe class CpuModelRunner : IModelRunner
             Normalise(_w.Hidden, l.AttentionNorm, rows);
             MatMul.Multiply(l.QueryKeyValue, _w.NormedInput, 0, rows, _w.Qkv, _w.QkvWidth, _workers);
             AdjustQueriesAndKeys(l, rows);
-            _attention.Run(layer, _w.Qkv, _w.AttentionOutput);
+            bool isLast = layer == _config.LayerCount - 1;
+            _attention.Run(layer, _w.Qkv, _w.AttentionOutput, outputsOnly: isLast);
+            if (isLast && (rows = KeepOutputRows(batch)) == 0) break;
             LoadRows(_w.AttentionOutput, _w.AttentionInput, rows, _w.AttentionWidth);
             AddProjection(l.AttentionOutput, l.AttentionOutputBias, _w.AttentionInput, rows);
 
             Normalise(_w.Hidden, l.FeedForwardNorm, rows);
-            MatMul.Multiply(l.GateUp, _w.NormedInput, 0, rows, _w.GateUp, _w.GateUpWidth, _workers);
-            Activate(l, rows);
+            _gatedProduct.Run(l.GateUp, l.GateUpBias, _w.NormedInput, rows, _w.FeedForwardInput);
             AddProjection(l.Down, l.DownBias, _w.FeedForwardInput, rows);
         }
 
@@ -131,46 +135,59 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         for (int row = 0; row < rows; row++) Elementwise.Add(bias, _w.Hidden + (long)row * width, width);
     }
 
-    /// <summary>FeedForwardInput = silu(gate) × up.</summary>
-    void Activate(DecoderLayer l, int rows)
+    /// <summary>
+    /// After the last layer has stored its keys, only rows whose logits are wanted matter: they move to the front of the residual stream.
+    /// Of a prompt that is one row.
+    /// </summary>
+    int KeepOutputRows(StepBatch batch)
     {
-        var job = new ActivateJob { Runner = this, Layer = l, Rows = rows };
-        _workers.Run(ref job, RowParts(rows));
+        _outputRows.Clear();
+        foreach (StepBatch.Entry entry in batch.Entries)
+            for (int row = entry.FirstRow; row < entry.FirstRow + entry.RowCount; row++)
+                if (batch.IsOutput(entry, row)) _outputRows.Add(row);
+        for (int i = 0; i < _outputRows.Count; i++)
+        {
+            Move(_w.Hidden, _outputRows[i], i, _config.HiddenSize);
+            Move(_w.AttentionOutput, _outputRows[i], i, _w.AttentionWidth);
+        }
+
+        return _outputRows.Count;
+
+        static void Move(float* x, int from, int to, int width)
+        {
+            if (from != to) new ReadOnlySpan<float>(x + (long)from * width, width).CopyTo(new(x + (long)to * width, width));
+        }
     }
 
     void ComputeOutputs(StepBatch batch)
     {
         float* logits = batch.PrepareOutputs(VocabularySize);
-        int pending = 0, firstOutput = 0;
-        foreach (StepBatch.Entry entry in batch.Entries)
+        ReadOnlySpan<int> targets = batch.Targets;
+        Span<int> scored = stackalloc int[ScoredRowsMax];
+        int pending = 0;
+        for (int i = 0; i < _outputRows.Count; i++)
         {
-            if (entry.Kind == LogitsKind.Scored) continue;
-            for (int r = entry.RowCount - entry.OutputCount; r < entry.RowCount; r++)
-            {
-                TakeOutputRow(entry.FirstRow + r, pending++);
-                if (pending == ScoredRowsMax) FlushLogits();
-            }
+            if (targets[_outputRows[i]] >= 0) continue;
+            TakeOutputRow(i, pending++);
+            if (pending == ScoredRowsMax) FlushLogits();
         }
 
         FlushLogits();
-        ReadOnlySpan<int> targets = batch.Targets;
-        Span<int> scored = stackalloc int[ScoredRowsMax];
-        for (int row = 0; row < batch.RowCount; row++)
+        for (int i = 0; i < _outputRows.Count; i++)
         {
-            if (targets[row] >= 0)
-            {
-                scored[pending] = row;
-                TakeOutputRow(row, pending++);
-            }
-
-            if (pending == ScoredRowsMax || (pending > 0 && row == batch.RowCount - 1)) pending = Score(batch, scored[..pending]);
+            if (targets[_outputRows[i]] < 0) continue;
+            scored[pending] = _outputRows[i];
+            TakeOutputRow(i, pending++);
+            if (pending == ScoredRowsMax) pending = Score(batch, scored);
         }
+
+        if (pending > 0) Score(batch, scored[..pending]);
 
         void FlushLogits()
         {
             if (pending == 0) return;
-            ProjectToVocabulary(pending, logits + (long)firstOutput * VocabularySize);
-            firstOutput += pending;
+            ProjectToVocabulary(pending, logits);
+            logits += (long)pending * VocabularySize;
             pending = 0;
         }
     }
@@ -258,27 +275,6 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         }
     }
 
-    struct ActivateJob : IParallelJob
-    {
-        public CpuModelRunner Runner;
-        public DecoderLayer Layer;
-        public int Rows;
-
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first prompt should not wait for the tiers
-        public readonly void Execute(int part, int worker)
-        {
-            int first = part * RowsPerPart, count = Math.Min(RowsPerPart, Rows - first), n = Runner._config.FeedForwardSize, width = Runner._w.GateUpWidth;
-            for (int row = first; row < first + count; row++)
-            {
-                float* gate = Runner._w.GateUp + (long)row * width;
-                if (Layer.GateUpBias != null) Elementwise.Add(Layer.GateUpBias, gate, 2 * n);
-                Elementwise.SwiGlu(gate, gate + n, gate, n);
-            }
-
-            Runner._w.FeedForwardInput.Load(Runner._w.GateUp + (long)first * width, width, first, count);
-        }
-    }
-
     struct ScoreJob : IParallelJob
     {
         public float* Logits, Logprobs;
@@ -296,6 +292,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
     public void Dispose()
     {
         _attention.Dispose();
+        _gatedProduct.Dispose();
         _memory.Dispose();
         _w.Dispose();
         _weights.Dispose();

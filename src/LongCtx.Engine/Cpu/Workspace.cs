@@ -20,9 +20,6 @@ internal sealed unsafe class Workspace : IDisposable
         Normed = Allocate((long)Math.Max(rowsMax, scoredRowsMax) * c.HiddenSize);
         Qkv = Allocate((long)rowsMax * QkvWidth);
         AttentionOutput = Allocate((long)rowsMax * AttentionWidth);
-        // Rows a multiple of 4 KiB apart would all fall into the same sets of the first-level cache.
-        GateUpWidth = 2 * c.FeedForwardSize + (2 * c.FeedForwardSize % 1024 == 0 ? 16 : 0);
-        GateUp = Allocate((long)rowsMax * GateUpWidth);
         OutputRows = Allocate((long)scoredRowsMax * c.HiddenSize);
         ActivationForms normed = weights.Output.Forms, attention = default, feedForward = default;
         foreach (DecoderLayer layer in weights.Layers) // a file may store its tensors in different types
@@ -49,11 +46,6 @@ internal sealed unsafe class Workspace : IDisposable
     public float* Qkv { get; }             // [n, (query + 2 KV heads) × d]
 
     public float* AttentionOutput { get; } // [n, query heads × d]
-
-    /// <summary>Floats from one row of <see cref="GateUp"/> to the next.</summary>
-    public int GateUpWidth { get; }
-
-    public float* GateUp { get; }          // [n, 2 × ffn] gate, then up; the activation overwrites gate
 
     public float* OutputRows { get; }      // [scored rows, hidden] the rows whose logits are wanted
 

@@ -16,20 +16,27 @@ internal sealed unsafe partial class Activations
     const float RoundingBias = 12582912f;
 
     /// <summary>Takes <paramref name="count"/> rows (x + i * stride) as tokens firstToken, ... Different tokens may be loaded by different threads.</summary>
-    public void Load(float* x, nint stride, int firstToken, int count)
+    public void Load(float* x, nint stride, int firstToken, int count) => Load(x, stride, firstToken, count, 0, Cols);
+
+    /// <summary>Takes some columns of some tokens: x[i * stride + k] is column firstColumn + k. Quantised, the columns are whole blocks of 32.</summary>
+    public void Load(float* x, nint stride, int firstToken, int count, int firstColumn, int columns)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(firstToken);
         ArgumentOutOfRangeException.ThrowIfGreaterThan((long)firstToken + count, Capacity, nameof(count));
-        int end = firstToken + count, tokens;
+        ArgumentOutOfRangeException.ThrowIfNegative(firstColumn);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((long)firstColumn + columns, Cols, nameof(columns));
+        if (_codes is not null && (firstColumn | columns) % PanelLayout.BlockColumns != 0)
+            throw new ArgumentException($"Columns {firstColumn} to {firstColumn + columns} are not whole blocks of 32.", nameof(columns));
+        int end = firstToken + count, tokens, blocks = columns / PanelLayout.BlockColumns;
+        nint skippedRecords = (nint)(firstColumn / PanelLayout.BlockColumns) * RecordBytes;
         for (int token = firstToken; token < end; token += tokens, x += tokens * stride)
         {
             nint group = token / GroupTokens, slot = token % GroupTokens;
             tokens = slot == 0 && end - token >= GroupTokens ? GroupTokens : 1;
             if (_floats is not null)
-                for (int i = 0; i < tokens; i++) Spread(x + i * stride, Cols, (float*)(Floats + group * FloatGroupBytes) + slot + i);
+                for (int i = 0; i < tokens; i++) Spread(x + i * stride, columns, (float*)(Floats + group * FloatGroupBytes) + 4 * firstColumn + slot + i);
             if (_codes is null) continue;
-            byte* records = Codes + group * CodeGroupBytes + 4 * slot;
-            int blocks = Cols / PanelLayout.BlockColumns;
+            byte* records = Codes + group * CodeGroupBytes + skippedRecords + 4 * slot;
             if (!Avx2.IsSupported)
                 for (int i = 0; i < tokens; i++) Quantize(x + i * stride, blocks, records + 4 * i);
             else if (tokens == GroupTokens) QuantizeGroup(x, stride, blocks, records);

@@ -45,6 +45,10 @@ public sealed unsafe class StepBatch : IDisposable
 
     public int RowCount => _tokens.Count;
 
+    /// <summary>Whether logits of a row are wanted, to be kept or to be scored.</summary>
+    internal bool IsOutput(in Entry entry, int row) =>
+        entry.Kind == LogitsKind.Scored ? _targets[row] >= 0 : row >= entry.FirstRow + entry.RowCount - entry.OutputCount;
+
     /// <summary>Rows of logits that the step keeps.</summary>
     public int LogitsRowCount { get; private set; }
 
