@@ -59,24 +59,40 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
         }
     }
 
-    /// <summary>Milliseconds per token of one stream, at each of the ascending positions.</summary>
-    public IEnumerable<(int Position, double MsPerToken)> Stream(IEnumerable<int> positions, Action<long> progress)
+    /// <summary>
+    /// Milliseconds per token of one stream, at each of the ascending positions. All are timed at the end, taking turns: what else the
+    /// machine does meanwhile hits them alike.
+    /// </summary>
+    public (int Position, double MsPerToken)[] Stream(int[] positions, Action<long> progress)
     {
+        var stops = new KvSequence[positions.Length];
         using var stream = new KvSequence(runner.Pool, policy);
-        var random = new Random(2);
-        foreach (int position in positions)
+        try
         {
-            while (stream.Count < position)
+            var random = new Random(2);
+            for (int i = 0; i < stops.Length; i++)
             {
-                cancellation.ThrowIfCancellationRequested();
-                var chunk = new int[(int)Math.Min(Math.Min(ChunkMax, runner.StepTokensMax), position - stream.Count)];
-                for (int i = 0; i < chunk.Length; i++) chunk[i] = random.Next(runner.VocabularySize);
-                Step(stream, chunk, LogitsKind.None);
-                progress(stream.Count);
+                while (stream.Count < positions[i])
+                {
+                    cancellation.ThrowIfCancellationRequested();
+                    var chunk = new int[(int)Math.Min(Math.Min(ChunkMax, runner.StepTokensMax), positions[i] - stream.Count)];
+                    for (int t = 0; t < chunk.Length; t++) chunk[t] = random.Next(runner.VocabularySize);
+                    Step(stream, chunk, LogitsKind.None);
+                    progress(stream.Count);
+                }
+
+                stops[i] = stream.Fork();
+                OnCopies([stream], CountAllocations);
             }
 
-            OnCopies([stream], CountAllocations);
-            yield return (position, Median.Of(runs, () => 1000 * OnCopies([stream], Time) / DecodeSteps));
+            double[][] times = [.. stops.Select(_ => new double[runs])];
+            for (int run = 0; run < runs; run++)
+                for (int i = 0; i < stops.Length; i++) times[i][run] = 1000 * OnCopies([stops[i]], Time) / DecodeSteps;
+            return [.. positions.Select((position, i) => (position, Median.Of(times[i])))];
+        }
+        finally
+        {
+            foreach (KvSequence? stop in stops) stop?.Dispose();
         }
     }
 

@@ -61,7 +61,7 @@ internal static class BenchCommand
         (double loadMs, double firstTokenMs) = MeasureLoad(path, rule, threads, runs, cancellation);
         using var files = DecoderFiles.Open(path);
         int conversations = plan.Decode.Select(d => d.Conversations).DefaultIfEmpty(0).Max();
-        using CpuModelRunner runner = files.Load(threads, rule, LongestOf(plan) + Workload.StepsMax, Workload.ChunkMax, 2 * Math.Max(1, conversations));
+        using CpuModelRunner runner = files.Load(threads, rule, LongestOf(plan) + Workload.StepsMax, Workload.ChunkMax, Math.Max(2 * conversations, plan.Stream.Length + 2)); // a sequence and its copy; a stream and its stops
         using var workload = new Workload(runner, rule, runs, cancellation);
         long done = 0;
         var prefill = new List<PrefillFigure>();
@@ -79,7 +79,7 @@ internal static class BenchCommand
         }
 
         var stream = new List<StreamFigure>();
-        foreach ((int position, double ms) in workload.Stream(plan.Stream.Order(), position => progress(done + position)))
+        foreach ((int position, double ms) in workload.Stream([.. plan.Stream.Order()], position => progress(done + position)))
             stream.Add(new(position, ms));
         return new(threads, loadMs, ProcessMemory.PeakMegabytes, prefill, decode, stream, firstTokenMs, workload.AllocatedBytesPerStep);
     }
