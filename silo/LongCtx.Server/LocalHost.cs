@@ -8,20 +8,15 @@ using LongCtx.Engine.Tokenization;
 
 namespace LongCtx.Server;
 
-/// <summary>A conversation host in this process together with the engine it stands on: the one composition for local work.</summary>
-public sealed class LocalHost : IConversationHost, IAsyncDisposable
+/// <summary>Opens a conversation host in this process together with the engine it stands on: the one composition for local work.</summary>
+public static class LocalHost
 {
     public const string DefaultModel = "smollm2-135m-instruct";
     public const string DefaultEncoder = "all-minilm-l6-v2";
 
-    readonly InferenceEngine _engine;
-    readonly LocalConversationHost _host;
-
-    LocalHost(InferenceEngine engine, LocalConversationHost host) => (_engine, _host) = (engine, host);
-
     /// <summary>What the server's options ask for; without models the bundled default. Embeddings are served in any case.</summary>
     /// <exception cref="LongCtxException">A model cannot be used, or an option cannot be honoured.</exception>
-    public static async ValueTask<IConversationHost> OpenAsync(ServerOptions options, CancellationToken cancellation)
+    public static async ValueTask<ICompletionHost> OpenAsync(ServerOptions options, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
         return await OpenAsync(
@@ -32,7 +27,7 @@ public sealed class LocalHost : IConversationHost, IAsyncDisposable
     /// <param name="policy">What every conversation gets.</param>
     /// <param name="threads">Compute threads; null is one per core.</param>
     /// <param name="withEncoder">Load the bundled encoder unless <paramref name="models"/> name one.</param>
-    public static async Task<LocalHost> OpenAsync(IReadOnlyList<string> models, PolicyOptions policy, int? threads, bool withEncoder = false)
+    public static async Task<LocalConversationHost> OpenAsync(IReadOnlyList<string> models, PolicyOptions policy, int? threads, bool withEncoder = false)
     {
         var defaults = new EngineOptions();
         var engine = new InferenceEngine(defaults with { Threads = threads ?? defaults.Threads });
@@ -50,7 +45,7 @@ public sealed class LocalHost : IConversationHost, IAsyncDisposable
             }
 
             if (withEncoder && encoders.Count == 0) encoders.Add(await engine.LoadEncoderAsync(catalog.Resolve(DefaultEncoder), DefaultEncoder));
-            return new(engine, new LocalConversationHost(engine, decoders, encoders, new LocalHostOptions { Policy = policy }));
+            return new LocalConversationHost(engine, decoders, encoders, new LocalHostOptions { Policy = policy });
         }
         catch (Exception e)
         {
@@ -60,16 +55,4 @@ public sealed class LocalHost : IConversationHost, IAsyncDisposable
             throw;
         }
     }
-
-    public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) => _host.ListModelsAsync(cancellation);
-
-    public IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, CancellationToken cancellation = default) =>
-        _host.CompleteAsync(tenant, request, cancellation);
-
-    public ValueTask<EmbeddingResult> EmbedAsync(string tenant, EmbeddingRequest request, CancellationToken cancellation = default) =>
-        _host.EmbedAsync(tenant, request, cancellation);
-
-    public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default) => _host.GetStatusAsync(cancellation);
-
-    public ValueTask DisposeAsync() => _engine.DisposeAsync();
 }

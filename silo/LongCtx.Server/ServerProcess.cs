@@ -7,7 +7,7 @@ using Microsoft.Extensions.Hosting;
 namespace LongCtx.Server;
 
 /// <summary>Opens the host that the options ask for; it is disposed with the server.</summary>
-public delegate ValueTask<IConversationHost> OpenHost(ServerOptions options, CancellationToken cancellation);
+public delegate ValueTask<ICompletionHost> OpenHost(ServerOptions options, CancellationToken cancellation);
 
 /// <summary>A server process from its arguments to its exit code: 0 stopped as asked, 2 could not start, with one line that says why.</summary>
 public static class ServerProcess
@@ -55,7 +55,7 @@ public static class ServerProcess
         try
         {
             options.Validate();
-            IConversationHost host = await open(options, cancellation);
+            ICompletionHost host = await open(options, cancellation);
             await using IAsyncDisposable? owned = host as IAsyncDisposable;
             await using WebApplication app = ServerHost.Build(options, host);
             await StartAsync(app, options, cancellation);

@@ -8,7 +8,7 @@ namespace LongCtx.Server;
 internal static class StartBlock
 {
     public static async Task<string> WriteAsync(
-        IEnumerable<string> urls, ServerOptions options, IConversationHost host, string version, CancellationToken cancellation)
+        IEnumerable<string> urls, ServerOptions options, ICompletionHost host, string version, CancellationToken cancellation)
     {
         IReadOnlyList<ModelDescription> models = await host.ListModelsAsync(cancellation);
         int width = models.Select(m => m.Id.Length).DefaultIfEmpty(0).Max();

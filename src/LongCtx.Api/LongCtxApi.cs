@@ -10,7 +10,7 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace LongCtx.Api;
 
-/// <summary>OpenAI's HTTP API and the chat page over whatever <see cref="IConversationHost"/> is registered.</summary>
+/// <summary>OpenAI's HTTP API and the chat page over whatever <see cref="ICompletionHost"/> is registered.</summary>
 public static class LongCtxApi
 {
     public static IServiceCollection AddLongCtxApi(this IServiceCollection services, Action<ApiOptions>? configure = null)

@@ -9,11 +9,11 @@ namespace LongCtx.Cli.Chat;
 /// </summary>
 internal sealed class ChatSession
 {
-    readonly IConversationHost _host;
+    readonly ICompletionHost _host;
     readonly SamplingOptions _sampling;
     readonly List<ChatMessage> _messages = [];
 
-    public ChatSession(IConversationHost host, SamplingOptions sampling, int? maxTokens, string? system)
+    public ChatSession(ICompletionHost host, SamplingOptions sampling, int? maxTokens, string? system)
     {
         _host = host;
         _sampling = sampling;

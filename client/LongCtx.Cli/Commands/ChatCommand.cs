@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LongCtx.Cli.Chat;
 using LongCtx.Cli.Options;
+using LongCtx.Conversations.Local;
 using LongCtx.Server;
 
 namespace LongCtx.Cli.Commands;
@@ -25,7 +26,7 @@ internal static class ChatCommand
         sampling.AddTo(command);
         command.SetAction(async (result, cancellation) =>
         {
-            await using LocalHost host = await LocalHost.OpenAsync([result.GetValue(model)!], policy.Read(result), result.GetValue(threads));
+            await using LocalConversationHost host = await LocalHost.OpenAsync([result.GetValue(model)!], policy.Read(result), result.GetValue(threads));
             var chat = new ChatSession(host, sampling.Read(result), result.GetValue(maxTokens), result.GetValue(system));
             ChatLoop loop = new(terminal, chat, asJson: result.GetValue(json));
             return await loop.RunAsync(cancellation);

@@ -6,7 +6,7 @@ namespace LongCtx.Api.Chat;
 
 /// <summary>POST /v1/chat/completions</summary>
 internal sealed class ChatEndpoint(
-    IConversationHost host, RequestBody body, ChatRequestReader reader, ChatStream stream, Shutdown shutdown, TimeProvider time)
+    ICompletionHost host, RequestBody body, ChatRequestReader reader, ChatStream stream, Shutdown shutdown, TimeProvider time)
 {
     public async Task HandleAsync(HttpContext http)
     {

@@ -3,7 +3,7 @@ using LongCtx.Api.Json;
 namespace LongCtx.Api.Models;
 
 /// <summary>GET /health: answering at all means live; 200 or 503 says whether the host takes work.</summary>
-internal sealed class HealthEndpoint(IConversationHost host)
+internal sealed class HealthEndpoint(ICompletionHost host)
 {
     public async Task HandleAsync(HttpContext http)
     {

@@ -5,9 +5,9 @@ namespace LongCtx.Conversations.Local;
 
 /// <summary>
 /// Conversations and models of one process. A request continues the sequence that still holds its earlier messages. The engine belongs
-/// to the caller and must outlive the host.
+/// to the host and ends with it.
 /// </summary>
-public sealed partial class LocalConversationHost : IConversationHost
+public sealed partial class LocalConversationHost : IConversationHost, IAsyncDisposable
 {
     readonly InferenceEngine _engine;
     readonly IReadOnlyList<LocalDecoder> _decoders;
@@ -80,6 +80,8 @@ public sealed partial class LocalConversationHost : IConversationHost
     /// <summary>Not cancellable: a sequence that came too late would stay pinned.</summary>
     async ValueTask<Sequence?> ReuseAsync(Sequence source, int length, ReadOnlyMemory<int> newest) =>
         await _engine.ReuseAsync(source, length, newest).ConfigureAwait(false);
+
+    public ValueTask DisposeAsync() => _engine.DisposeAsync();
 
     static void Validate(CompletionRequest request)
     {

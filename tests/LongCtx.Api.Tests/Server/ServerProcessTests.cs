@@ -112,7 +112,7 @@ public sealed class ServerProcessTests
         }
     }
 
-    sealed class ClosingHost : IConversationHost, IAsyncDisposable
+    sealed class ClosingHost : ICompletionHost, IAsyncDisposable
     {
         readonly ScriptedHost inner = new();
 
