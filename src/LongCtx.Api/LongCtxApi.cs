@@ -3,7 +3,7 @@ using LongCtx.Api.Embeddings;
 using LongCtx.Api.Json;
 using LongCtx.Api.Models;
 using LongCtx.Api.Page;
-using Microsoft.AspNetCore.Builder;
+using LongCtx.Api.Routing;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -21,7 +21,7 @@ public static class LongCtxApi
         services.AddRouting();
         services.AddSingleton(options);
         services.TryAddSingleton(TimeProvider.System);
-        services.AddSingleton<ErrorBoundary>().AddSingleton<RequestBody>().AddSingleton<Shutdown>();
+        services.AddSingleton<ErrorBoundary>().AddSingleton<Tenants>().AddSingleton<Routes>().AddSingleton<RequestBody>().AddSingleton<Shutdown>();
         services.AddSingleton<ChatRequestReader>().AddSingleton<ChatStream>().AddSingleton<ChatEndpoint>();
         services.AddSingleton<EmbeddingEndpoint>().AddSingleton<ModelEndpoint>().AddSingleton<HealthEndpoint>();
         return services;
@@ -31,28 +31,19 @@ public static class LongCtxApi
     public static IEndpointRouteBuilder MapLongCtxApi(this IEndpointRouteBuilder endpoints)
     {
         IServiceProvider services = endpoints.ServiceProvider;
-        ErrorBoundary boundary = services.GetRequiredService<ErrorBoundary>();
-        ModelEndpoint models = services.GetRequiredService<ModelEndpoint>();
-
-        Post("/v1/chat/completions", services.GetRequiredService<ChatEndpoint>().HandleAsync);
-        Post("/v1/embeddings", services.GetRequiredService<EmbeddingEndpoint>().HandleAsync);
-        Get("/v1/models", models.ListAsync);
-        Get("/v1/models/{**id}", models.FindAsync);
-        Get("/health", services.GetRequiredService<HealthEndpoint>().HandleAsync);
-        foreach ((string path, RequestDelegate file) in WebPage.Files()) Get(path, file);
-        endpoints.Map("{**path}", boundary.Wrap(http => throw new ApiException(
-            404, "not_found", $"There is nothing at {http.Request.Method} {http.Request.Path}. The page is at /, the API under /v1.")));
+        services.GetRequiredService<Routes>().Map(endpoints, Operations(services));
         return endpoints;
+    }
 
-        void Get(string path, RequestDelegate endpoint) => Add(path, endpoint, "GET", "HEAD");
-        void Post(string path, RequestDelegate endpoint) => Add(path, endpoint, "POST");
-
-        void Add(string path, RequestDelegate endpoint, params string[] methods)
-        {
-            endpoints.MapMethods(path, methods, boundary.Wrap(endpoint));
-            endpoints.Map(path, boundary.Wrap(http => throw new ApiException(
-                405, "method_not_allowed", $"{http.Request.Path} takes {methods[0]}, not {http.Request.Method}.") { Allow = string.Join(", ", methods) }));
-        }
+    static IEnumerable<Operation> Operations(IServiceProvider services)
+    {
+        ModelEndpoint models = services.GetRequiredService<ModelEndpoint>();
+        yield return new("POST", "/v1/chat/completions", services.GetRequiredService<ChatEndpoint>().HandleAsync);
+        yield return new("POST", "/v1/embeddings", services.GetRequiredService<EmbeddingEndpoint>().HandleAsync);
+        yield return new("GET", "/v1/models", models.ListAsync);
+        yield return new("GET", "/v1/models/{**id}", models.FindAsync);
+        yield return new("GET", "/health", services.GetRequiredService<HealthEndpoint>().HandleAsync) { IsOpen = true };
+        foreach ((string path, RequestDelegate file) in WebPage.Files()) yield return new("GET", path, file) { IsOpen = true };
     }
 
     /// <summary>For the parts around the endpoints: the same error object as theirs.</summary>

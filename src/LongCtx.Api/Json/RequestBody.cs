@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text.Json;
+using System.Text.Unicode;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
 
@@ -17,6 +18,7 @@ internal sealed class RequestBody(ApiOptions options)
     {
         CheckContentType(http.Request);
         ReadOnlyMemory<byte> body = await ReadAsync(http);
+        if (!Utf8.IsValid(body.Span)) throw NotUtf8();
         JsonDocument document;
         try
         {
@@ -75,6 +77,8 @@ internal sealed class RequestBody(ApiOptions options)
 
     ApiException TooLarge() =>
         new(413, "request_too_large", $"The request body is larger than this server's limit of {options.MaxBodyBytes} bytes.");
+
+    static ApiException NotUtf8() => new(400, "invalid_utf8", "The request body is not valid UTF-8.");
 
     // System.Text.Json counts lines and bytes from 0 and appends them to its message in words of its own.
     static string Describe(JsonException e)
