@@ -10,6 +10,10 @@ public sealed partial class LocalConversationHost
 
     public ValueTask<ConversationInfo> SetMetadataAsync(string tenant, string id, IReadOnlyDictionary<string, string> metadata, CancellationToken cancellation = default) => throw new NotSupportedException();
 
+    public ValueTask<TenantUsage> GetUsageAsync(string tenant, CancellationToken cancellation = default) => throw new NotSupportedException();
+
+    public ValueTask<TurnInfo?> FindTurnAsync(string tenant, string id, string turnId, CancellationToken cancellation = default) => throw new NotSupportedException();
+
     public ValueTask DeleteConversationAsync(string tenant, string id, CancellationToken cancellation = default) => throw new NotSupportedException();
 
     public ValueTask<TurnTicket> SubmitTurnAsync(string tenant, string id, SubmitTurn request, CancellationToken cancellation = default) => throw new NotSupportedException();
@@ -22,7 +26,7 @@ public sealed partial class LocalConversationHost
 
     public ValueTask<IReadOnlyList<TurnInfo>> ListTurnsAsync(string tenant, string id, int after, int max, bool descending, CancellationToken cancellation = default) => throw new NotSupportedException();
 
-    public ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, CancellationToken cancellation = default) => throw new NotSupportedException();
+    public ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default) => throw new NotSupportedException();
 
     public IAsyncEnumerable<string> ExportAsync(string tenant, string id, CancellationToken cancellation = default) => throw new NotSupportedException();
 
