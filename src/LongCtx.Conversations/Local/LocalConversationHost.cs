@@ -42,7 +42,7 @@ public sealed partial class LocalConversationHost : IConversationHost, IAsyncDis
         conversations.Validate();
         _parkTime = conversations.ParkTime;
         string name = string.Create(CultureInfo.InvariantCulture, $"{Environment.MachineName}/{Environment.ProcessId}");
-        _services = new(name, conversations.Store, engine, new(), new(engine, conversations.KvDirectory, conversations.KvDirectoryBytesMax, conversations.Warn),
+        _services = new(name, conversations.Store, engine, new(), new(engine, conversations.KvDirectory, conversations.KvDirectoryBytesMax, conversations.Time, conversations.Warn),
             model => FindDecoder(model), conversations.Time, conversations.Warn)
         {
             IdleTime = conversations.IdleTime, SaveInterval = conversations.SaveInterval, ReplayTokensMax = conversations.ReplayTokensMax,

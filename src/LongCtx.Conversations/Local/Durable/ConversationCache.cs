@@ -12,12 +12,12 @@ namespace LongCtx.Conversations.Local;
 internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine engine, KvFiles files, IConversationStore store, ConversationKey key, long replayTokensMax)
 {
     Sequence? _sequence;
-    long _savedTokens = -1;
-
-    /// <summary>Tokens of the log that the sequence holds; 0 when there is none.</summary>
-    public long Count => Volatile.Read(ref _count);
-
+    long _skipped; // tokens of the log that a refilled sequence left out behind its sinks
+    long _savedTokens;
     long _count;
+
+    /// <summary>Tokens of the log that the sequence stands for; 0 when there is none.</summary>
+    public long Count => Volatile.Read(ref _count);
 
     /// <summary>
     /// A pinned sequence that holds the beginning of the log, what is left to feed, and how it was rebuilt if it was.
@@ -28,15 +28,15 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
     public async ValueTask<(Sequence Sequence, LogPart Feed, RestoreGrade? Restored)> TakeAsync(ConversationState state, LogPart tail, CancellationToken cancellation)
     {
         AttentionPolicy policy = PolicyOptions.ParseRule(state.Policy!);
-        if (await ReuseAsync(state, tail).ConfigureAwait(false) is { } held) return (held, tail.From(held.Count), null);
+        if (await ReuseAsync(state, tail).ConfigureAwait(false) is { } held) return (held, tail.From(_skipped + held.Count), null);
 
         if (await files.TryLoadAsync(decoder.Model, key, state, store, cancellation).ConfigureAwait(false) is { } saved)
         {
-            _sequence = saved.Sequence;
-            _savedTokens = saved.Sequence.Count;
+            (_sequence, _skipped) = (saved.Sequence, saved.Skipped);
+            _savedTokens = saved.Skipped + saved.Sequence.Count;
             LogPart rest = _savedTokens >= tail.Start ? tail.From(_savedTokens)
                 : await LogPart.ReadAsync(store, key, saved.Seq, _savedTokens, state.Tokens, cancellation).ConfigureAwait(false);
-            return (saved.Sequence, rest, RestoreGrade.Exact);
+            return (saved.Sequence, rest, _skipped == 0 ? RestoreGrade.Exact : RestoreGrade.Refill);
         }
 
         if (state.Tokens > replayTokensMax && !policy.IsUnlimited) return await RefillAsync(state, policy, cancellation).ConfigureAwait(false);
@@ -48,12 +48,12 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
     async ValueTask<Sequence?> ReuseAsync(ConversationState state, LogPart tail)
     {
         if (_sequence is not { } held) return null;
-        long length = Math.Min(held.Count, state.Tokens); // a reply that was never stored left more
-        if (held.IsHeld && length > 0 && length >= tail.Start)
+        long end = Math.Min(_skipped + held.Count, state.Tokens); // a reply that was never stored left more
+        if (held.IsHeld && held.Count > 0 && end >= tail.Start)
         {
-            int newest = (int)Math.Min(length - tail.Start, SamplingOptions.PenaltyWindowMax);
-            int[] recent = tail.Ids[(int)(length - tail.Start - newest)..(int)(length - tail.Start)];
-            if (await engine.ReuseAsync(held, length, recent).ConfigureAwait(false) is { } sequence)
+            int newest = (int)Math.Min(end - tail.Start, SamplingOptions.PenaltyWindowMax);
+            int[] recent = tail.Ids[(int)(end - tail.Start - newest)..(int)(end - tail.Start)];
+            if (await engine.ReuseAsync(held, end - _skipped, recent).ConfigureAwait(false) is { } sequence)
             {
                 if (!ReferenceEquals(sequence, held)) held.Drop();
                 return _sequence = sequence;
@@ -64,14 +64,17 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
         return null;
     }
 
-    /// <summary>Sinks and window alone, computed as a sequence that begins where the window does: distances are the same, contents close.</summary>
+    /// <summary>
+    /// Sinks and window alone, as a sequence that leaves out what lies between: a multiple of B, so that distances and evictions stay the same.
+    /// Contents are close, because the keys did not see what is left out, and draws of the sampler differ.
+    /// </summary>
     async ValueTask<(Sequence, LogPart, RestoreGrade?)> RefillAsync(ConversationState state, AttentionPolicy policy, CancellationToken cancellation)
     {
         long skipped = policy.Evicted(state.Tokens);
         LogPart sinks = await LogPart.ReadAsync(store, key, 0, 0, policy.Sinks, cancellation).ConfigureAwait(false);
         LogPart window = await LogPart.ReadAsync(store, key, await FirstEventAsync(policy.Sinks + skipped, state, cancellation).ConfigureAwait(false), policy.Sinks + skipped, state.Tokens, cancellation)
             .ConfigureAwait(false);
-        _sequence = engine.CreateSequence(decoder.Model, policy, skipped);
+        (_sequence, _skipped) = (engine.CreateSequence(decoder.Model, policy), skipped);
         return (_sequence, new(skipped, [.. sinks.Ids.AsSpan(0, policy.Sinks), .. window.Ids], window.TurnStarts), RestoreGrade.Refill);
     }
 
@@ -96,13 +99,13 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
         if (_sequence is not { } sequence) return;
         if (sequence.IsHeld) sequence.Release();
         else Drop();
-        Volatile.Write(ref _count, _sequence?.Count ?? 0);
+        Volatile.Write(ref _count, _sequence is { } kept ? _skipped + kept.Count : 0);
     }
 
     public void Drop()
     {
         _sequence?.Drop();
-        _sequence = null;
+        (_sequence, _skipped, _savedTokens) = (null, 0, 0);
         Volatile.Write(ref _count, 0);
     }
 
@@ -111,7 +114,7 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
     /// <param name="tokensMin">Fewer new tokens than this are not worth it.</param>
     public async Task SaveAsync(ConversationState state, int tokensMin)
     {
-        if (_sequence is not { IsHeld: true } sequence || sequence.Count != state.Tokens || sequence.Count - Math.Max(0, _savedTokens) < tokensMin) return;
-        if (await files.SaveAsync(key, sequence, state).ConfigureAwait(false)) _savedTokens = state.Tokens;
+        if (_sequence is not { IsHeld: true } sequence || _skipped + sequence.Count != state.Tokens || state.Tokens - _savedTokens < tokensMin) return;
+        if (await files.SaveAsync(key, sequence, _skipped, state).ConfigureAwait(false)) _savedTokens = state.Tokens;
     }
 }

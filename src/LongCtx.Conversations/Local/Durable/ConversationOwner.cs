@@ -212,7 +212,7 @@ internal sealed class ConversationOwner
             if (_room is { } room && _machine.QueuedTokens < UnstoredTokensMax)
             {
                 _room = null;
-                room.SetResult();
+                room.TrySetResult();
             }
 
             if (_deferred.TryPeek(out Command? next) && !MustWait(next))
@@ -319,7 +319,7 @@ internal sealed class ConversationOwner
                 StopTokens = _decoder.Model.StopTokens,
                 StopTexts = turn.Options.Stop,
             };
-            await FollowAsync(await AdmitAsync(request).ConfigureAwait(false), restored, feed.Start, turn).ConfigureAwait(false);
+            await FollowAsync(await AdmitAsync(request).ConfigureAwait(false), request.Resumed.Count, restored, feed.Start, turn).ConfigureAwait(false);
         }
         catch (LongCtxException e)
         {
@@ -369,35 +369,28 @@ internal sealed class ConversationOwner
         }
     }
 
-    async Task FollowAsync(Generation generation, RestoreGrade? restored, long cached, LiveTurn turn)
+    async Task FollowAsync(Generation generation, int resumed, RestoreGrade? restored, long cached, LiveTurn turn)
     {
         _generation = generation;
         if (_stopsReply) generation.Cancel();
-        var settled = new List<int>();
-        int reported = 0; // ids that the machine has
-        ChannelReader<GeneratedToken> tokens = generation.Tokens;
-        while (await tokens.WaitToReadAsync().ConfigureAwait(false))
+        var ids = new List<int>();
+        string text = "";
+        int reported = 0, told = 0; // tokens and characters that the machine has
+        while (await generation.Tokens.WaitToReadAsync().ConfigureAwait(false))
         {
-            string text = "";
-            int end = reported;
-            while (tokens.TryRead(out GeneratedToken token))
+            int tokens = reported, chars = told;
+            while (generation.Tokens.TryRead(out GeneratedToken token))
             {
-                if (token.IsPart) settled.Add(token.Id);
+                ids.Add(token.Id);
                 text += token.Text;
-                end = token.Settled;
+                (tokens, chars) = (token.SettledTokens, token.SettledChars);
             }
 
-            int[] ids = [.. settled[reported..end]];
-            reported = end;
-            var room = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            if (!_inbox.Writer.TryWrite(() =>
-            {
-                _machine.Generated(ids, text, _services.Now());
-                if (_machine.QueuedTokens < UnstoredTokensMax) room.SetResult();
-                else _room = room;
-                return ValueTask.CompletedTask;
-            })) break;
-            await Task.WhenAny(room.Task, Task.Delay(Timeout.Infinite, _leaving.Token)).ConfigureAwait(false);
+            // Only what no stop text can cut off: a crash must be able to go on behind it.
+            int[] news = [.. ids[reported..tokens]];
+            string delta = text[..(chars - told)];
+            (text, reported, told) = (text[(chars - told)..], tokens, chars);
+            if (!await ReportAsync(news, delta).ConfigureAwait(false)) break;
         }
 
         GenerationResult result = await generation.Completion.ConfigureAwait(false);
@@ -405,8 +398,25 @@ internal sealed class ConversationOwner
         {
             PrefillSeconds = result.PrefillSeconds, DecodeSeconds = result.DecodeSeconds, Window = result.Window, Restored = restored,
         };
-        int[] rest = [.. result.Ids.Skip(reported)];
-        Post(() => _machine.Ended(new(result.Reason, rest, result.Undelivered, result.TextBeyond, usage), _services.Now()));
+        int[] rest = [.. result.Ids.Skip(resumed + reported)];
+        string last = result.Text[Math.Min(result.Text.Length, result.ResumedChars + told)..];
+        Post(() => _machine.Ended(new(result.Reason, rest, last, result.TextBeyond, usage), _services.Now()));
+    }
+
+    /// <summary>Hands tokens to the machine and waits while the store is behind. False when the owner has ended.</summary>
+    async Task<bool> ReportAsync(int[] ids, string text)
+    {
+        var room = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        using CancellationTokenRegistration leaving = _leaving.Token.Register(() => room.TrySetResult());
+        bool isOpen = _inbox.Writer.TryWrite(() =>
+        {
+            _machine.Generated(ids, text, _services.Now());
+            if (_machine.QueuedTokens < UnstoredTokensMax) room.TrySetResult();
+            else _room = room;
+            return ValueTask.CompletedTask;
+        });
+        if (isOpen) await room.Task.ConfigureAwait(false);
+        return isOpen;
     }
 
     /// <summary>Computes appended input ahead of the turn that will need it. What it does not get to, the turn does.</summary>

@@ -9,14 +9,14 @@ namespace LongCtx.Conversations.Local;
 /// Saved KV states, one file for each conversation: what makes a cold one start quickly. They are caches of the journal, so losing one
 /// costs time and nothing else. The files used least recently go when all together pass the budget.
 /// </summary>
-internal sealed class KvFiles(InferenceEngine engine, string? directory, long bytesMax, Action<string> warn)
+internal sealed class KvFiles(InferenceEngine engine, string? directory, long bytesMax, TimeProvider time, Action<string> warn)
 {
-    const string Conversation = "conversation", Seq = "seq", Epoch = "epoch";
+    const string Conversation = "conversation", Seq = "seq", Epoch = "epoch", Skipped = "skipped";
 
     readonly Lock _gate = new();
 
     /// <summary>False where nothing is kept on disk, or where the disk would not take it.</summary>
-    public async Task<bool> SaveAsync(ConversationKey key, Sequence sequence, ConversationState state)
+    public async Task<bool> SaveAsync(ConversationKey key, Sequence sequence, long skipped, ConversationState state)
     {
         if (directory is null) return false;
         string path = PathOf(key);
@@ -27,6 +27,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
             {
                 [Conversation] = key.Id,
                 [Seq] = state.Seq.ToString(CultureInfo.InvariantCulture),
+                [Skipped] = skipped.ToString(CultureInfo.InvariantCulture),
                 [Epoch] = state.Epoch.ToString(CultureInfo.InvariantCulture),
             }).ConfigureAwait(false);
             Trim();
@@ -40,7 +41,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
     }
 
     /// <summary>A pinned sequence as it was saved and the event it was saved behind; null where there is none that fits the journal.</summary>
-    public async Task<(Sequence Sequence, long Seq)?> TryLoadAsync(DecoderModel model, ConversationKey key, ConversationState state, IConversationStore store, CancellationToken cancellation)
+    public async Task<(Sequence Sequence, long Skipped, long Seq)?> TryLoadAsync(DecoderModel model, ConversationKey key, ConversationState state, IConversationStore store, CancellationToken cancellation)
     {
         if (directory is null) return null;
         string path = PathOf(key);
@@ -48,11 +49,11 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         try
         {
             (Sequence sequence, IReadOnlyDictionary<string, string> labels) = await engine.LoadSequenceAsync(model, path).ConfigureAwait(false);
-            long seq = labels.TryGetValue(Seq, out string? text) && long.TryParse(text, CultureInfo.InvariantCulture, out long parsed) ? parsed : -1;
-            if (await ProblemAsync(sequence, labels, seq).ConfigureAwait(false) is not { } problem)
+            long seq = Number(labels, Seq), skipped = Number(labels, Skipped);
+            if (await ProblemAsync(skipped + sequence.Count, sequence.Policy.ToString(), labels, seq).ConfigureAwait(false) is not { } problem)
             {
-                File.SetLastAccessTimeUtc(path, DateTime.UtcNow);
-                return (sequence, seq);
+                File.SetLastAccessTimeUtc(path, time.GetUtcNow().UtcDateTime);
+                return (sequence, skipped, seq);
             }
 
             sequence.Drop();
@@ -66,18 +67,21 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         return null;
 
         // The journal may have lost its end since then (a failover), and may have grown another one.
-        async ValueTask<string?> ProblemAsync(Sequence sequence, IReadOnlyDictionary<string, string> labels, long seq)
+        async ValueTask<string?> ProblemAsync(long tokens, string policy, IReadOnlyDictionary<string, string> labels, long seq)
         {
             if (labels.GetValueOrDefault(Conversation) != key.Id) return "it belongs to another conversation";
-            if (sequence.Policy.ToString() != state.Policy) return $"it has policy {sequence.Policy}, the conversation {state.Policy}";
-            if (seq < 1 || seq > state.Seq || sequence.Count > state.Tokens) return $"it was saved at event {seq}, and the journal ends at {state.Seq}";
+            if (policy != state.Policy) return $"it has policy {policy}, the conversation {state.Policy}";
+            if (seq < 1 || seq > state.Seq || tokens > state.Tokens) return $"it was saved at event {seq}, and the journal ends at {state.Seq}";
             var page = await store.ReadAsync(key, seq - 1, 1, cancellation).ConfigureAwait(false);
             if (page.Count == 0 || page[0].Seq != seq) return $"the journal no longer holds event {seq}";
             ConversationEvent e = JournalRecords.ToEvent(page[0]);
-            return e.TokenStart + e.TokenCount == sequence.Count && labels.GetValueOrDefault(Epoch) == e.Epoch.ToString(CultureInfo.InvariantCulture)
+            return e.TokenStart + e.TokenCount == tokens && labels.GetValueOrDefault(Epoch) == e.Epoch.ToString(CultureInfo.InvariantCulture)
                 ? null : "the journal went another way since";
         }
     }
+
+    static long Number(IReadOnlyDictionary<string, string> labels, string label) =>
+        labels.TryGetValue(label, out string? text) && long.TryParse(text, CultureInfo.InvariantCulture, out long number) ? number : -1;
 
     public void Delete(ConversationKey key)
     {
