@@ -82,8 +82,12 @@ public sealed record Delta(string Text) : ConversationEvent
 /// <param name="Segment">Number of the segment: 1, 2, 3, ...</param>
 /// <param name="First">Its first token's index in the log.</param>
 /// <param name="Count">Its length.</param>
-public sealed record Evicted(int Segment, long First, int Count) : ConversationEvent
+/// <param name="Hash">SHA-256 of the hash of the segment before it and of its token ids: a chain over all that has left.</param>
+public sealed record Evicted(int Segment, long First, int Count, string Hash) : ConversationEvent
 {
+    /// <summary>The first event with tokens behind this segment.</summary>
+    public long TailSeq { get; init; }
+
     public const string Kind = "evicted";
 }
 

@@ -5,7 +5,10 @@ namespace LongCtx.Conversations.Storage;
 /// another owner has acquired the conversation, the older one never gets a write in. A write that threw may or may not have happened;
 /// sending the same batch again is safe.
 /// </summary>
-/// <remarks>Failures are <see cref="StoreException"/>s; everything a caller can act on is a result, not an exception.</remarks>
+/// <remarks>
+/// Failures are <see cref="StoreException"/>s; everything a caller can act on is a result, not an exception. Texts are any Unicode, NUL included.
+/// A text with half a surrogate pair, or events that are not numbered as they must be, is an <see cref="ArgumentException"/>; nothing is stored then.
+/// </remarks>
 public interface IConversationStore : IAsyncDisposable
 {
     /// <summary>What the store is and what it promises when it acknowledges.</summary>

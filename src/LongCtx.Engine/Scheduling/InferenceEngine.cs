@@ -110,13 +110,10 @@ public sealed class InferenceEngine : IAsyncDisposable
     public Generation Submit(GenerationRequest request)
     {
         Sequence sequence = request.Sequence;
-        long end = sequence.Count + request.Tokens.Length;
+        Validate(request);
+        long end = sequence.Count + request.Tokens.Length - Math.Min(1, request.Resumed.Count); // the last of a reply is not computed
         if (sequence.Policy.LengthMax(sequence.Model.TrainedLength) is { } max && end > max)
             throw new LongCtxException(ErrorCode.ContextLengthExceeded, $"the prompt is {end} tokens long and policy {sequence.Policy} holds at most {max} for {sequence.Model.Name}: shorten it, or use a policy that evicts (endless, streaming, window)", "messages");
-        if (request.MaxTokens < 1) throw new LongCtxException(ErrorCode.InvalidRequest, $"max_tokens = {request.MaxTokens} must be at least 1", "max_tokens");
-        foreach (int token in request.Tokens.Span)
-            if ((uint)token >= (uint)sequence.Model.Config.VocabularySize)
-                throw new LongCtxException(ErrorCode.InvalidRequest, $"token id {token} is outside the vocabulary of {sequence.Model.Config.VocabularySize}", "tokens");
         if (_stopping) throw Stopping();
         if (Interlocked.Increment(ref _queued) > Options.QueueMax + FreePlaces())
         {
@@ -127,6 +124,21 @@ public sealed class InferenceEngine : IAsyncDisposable
         var generation = new Generation(this, request, new Sampler(request.Sampling, sequence.Model.Config.VocabularySize), Options.UnreadTokensMax);
         Post(() => SchedulerOf(sequence.Model).Enqueue(generation));
         return generation;
+    }
+
+    static void Validate(GenerationRequest request)
+    {
+        int vocabulary = request.Sequence.Model.Config.VocabularySize;
+        if (request.MaxTokens < 1 && !request.FeedOnly) throw Bad($"max_tokens = {request.MaxTokens} must be at least 1", "max_tokens");
+        foreach (int token in request.Tokens.Span)
+            if ((uint)token >= (uint)vocabulary) throw Bad($"token id {token} is outside the vocabulary of {vocabulary}", "tokens");
+        if (request.Resumed.Count == 0) return;
+        if (request.FeedOnly) throw Bad("nothing can be resumed where nothing is generated", "resumed");
+        if (request.Resumed.Count > request.MaxTokens) throw Bad($"{request.Resumed.Count} resumed tokens are more than max_tokens = {request.MaxTokens}", "resumed");
+        for (int i = 1; i <= Math.Min(request.Resumed.Count, request.Tokens.Length); i++)
+            if (request.Resumed[^i] != request.Tokens.Span[^i]) throw Bad("the tokens to feed do not end with the resumed ones", "resumed");
+
+        static LongCtxException Bad(string message, string parameter) => new(ErrorCode.InvalidRequest, message, parameter);
     }
 
     /// <summary>Embeds texts given as token ids; one L2-normalised vector each.</summary>

@@ -20,7 +20,7 @@ internal sealed partial class ModelScheduler
         if (length > cached && source.Pending < 0) return null;
         KvSequence cache = source.Cache.Fork();
         cache.Truncate(cached);
-        PenaltyWindow recent = length == source.Count ? source.Recent.Fork() : new(newest);
+        PenaltyWindow recent = length == source.Count ? source.Recent.Fork() : new(newest, length);
         var fork = new Sequence(engine, Model, source.Policy, cache, recent) { Pending = length > cached ? source.Pending : -1 };
         fork.UpdateState();
         return fork;
