@@ -27,6 +27,7 @@ public static class ServerHost
         builder.Services.AddLongCtxApi(api =>
         {
             api.MaxBodyBytes = options.MaxBodyMebibytes << 20;
+            api.Keys = options.Keys;
             configureApi?.Invoke(api);
         });
         // Replies end by themselves after the grace; the web server waits a little longer, so that they can still say so.

@@ -1,3 +1,4 @@
+using LongCtx.Api;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
 using Microsoft.Extensions.Logging;
@@ -23,7 +24,10 @@ public sealed record ServerOptions
     /// <summary>Compute threads; null is one per core.</summary>
     public int? Threads { get; init; }
 
-    /// <summary>Listen on addresses that other machines reach, although there are no API keys yet.</summary>
+    /// <summary>Who may use the API. None is whoever can connect, which is then this machine only.</summary>
+    public IReadOnlyList<ApiKey> Keys { get; init; } = [];
+
+    /// <summary>Listen on addresses that other machines reach; needs <see cref="Keys"/>.</summary>
     public bool AllowRemote { get; init; }
 
     /// <summary>Largest request body.</summary>
@@ -37,6 +41,8 @@ public sealed record ServerOptions
     {
         Check(Urls.Count > 0, "urls", "at least one address is needed");
         foreach (string url in Urls) ListenAddress.Parse(url, AllowRemote);
+        ApiKey.Validate(Keys);
+        Check(!AllowRemote || Keys.Count > 0, "allow-remote", "without API keys only this machine may connect; make a key with --new-key TENANT and configure it as 'keys'");
         Check(Models.All(m => m.Trim().Length > 0), "model", "a model name or path must not be empty");
         Check(PolicyOptions.Presets.Contains(Policy), "policy", $"'{Policy}' is none of {string.Join(", ", PolicyOptions.Presets)}");
         Check(Capacity is null or >= 1, "capacity", $"it must be at least 1 token, not {Capacity}");

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Serialization;
+using LongCtx.Api;
 using LongCtx.Engine.Models;
 using Microsoft.Extensions.Logging;
 
@@ -14,7 +16,16 @@ internal sealed class ServerSettings
     const string EnvironmentPrefix = "LONGCTX_";
     public const string FileName = "longctx.json";
 
-    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "allow-remote", "max-body-mib", "log"];
+    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "keys", "allow-remote", "max-body-mib", "log"];
+
+    static readonly JsonSerializerOptions KeyJson = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
+        AllowDuplicateProperties = false,
+    };
 
     readonly Dictionary<string, IReadOnlyList<string>> values = new(StringComparer.Ordinal);
     readonly Dictionary<string, string> origins = new(StringComparer.Ordinal);
@@ -53,7 +64,10 @@ internal sealed class ServerSettings
     void AddEnvironment(IReadOnlyDictionary<string, string> environment)
     {
         foreach ((string key, string value) in environment.Where(e => e.Key.StartsWith(EnvironmentPrefix, StringComparison.Ordinal) && e.Key != ModelCatalog.DirectoriesVariable))
-            Set(key[EnvironmentPrefix.Length..].ToLowerInvariant().Replace('_', '-'), value.Split(';', StringSplitOptions.RemoveEmptyEntries), key);
+        {
+            string name = key[EnvironmentPrefix.Length..].ToLowerInvariant().Replace('_', '-');
+            Set(name, name == "keys" ? [value] : value.Split(';', StringSplitOptions.RemoveEmptyEntries), key);
+        }
     }
 
     /// <summary>--name value or --name=value; --model may be repeated, --allow-remote needs no value.</summary>
@@ -95,12 +109,30 @@ internal sealed class ServerSettings
             Policy = One("policy") ?? defaults.Policy,
             Capacity = Integer("capacity"),
             Threads = Integer("threads"),
+            Keys = Keys() ?? defaults.Keys,
             AllowRemote = Flag("allow-remote") ?? defaults.AllowRemote,
             MaxBodyMebibytes = Integer("max-body-mib") ?? defaults.MaxBodyMebibytes,
             Log = One("log") is { } level ? Level(level) : defaults.Log,
         };
         options.Validate();
         return options;
+    }
+
+    /// <summary>Each value is one key, or a list of keys, as JSON.</summary>
+    List<ApiKey>? Keys()
+    {
+        if (!values.TryGetValue("keys", out IReadOnlyList<string>? texts)) return null;
+        try
+        {
+            List<ApiKey?> keys = [.. texts.SelectMany(text => text.TrimStart().StartsWith('[')
+                ? JsonSerializer.Deserialize<List<ApiKey?>>(text, KeyJson)!
+                : [JsonSerializer.Deserialize<ApiKey>(text, KeyJson)])];
+            return keys.Contains(null) ? throw new JsonException("a key is null") : [.. keys.Select(k => k!)];
+        }
+        catch (JsonException e)
+        {
+            throw Bad($"{origins["keys"]}: keys must be [{{\"tenant\": \"alice\", \"sha256\": \"...\"}}]: {e.Message}");
+        }
     }
 
     string? One(string name)

@@ -17,6 +17,9 @@ public interface IConversationHost : ICompletionHost
 
     ValueTask<ConversationInfo> SetMetadataAsync(string tenant, string id, IReadOnlyDictionary<string, string> metadata, CancellationToken cancellation = default);
 
+    /// <summary>How much of its limits a tenant uses.</summary>
+    ValueTask<TenantUsage> GetUsageAsync(string tenant, CancellationToken cancellation = default);
+
     /// <summary>Deletes for good; a live turn ends. Deleting twice is <see cref="ErrorCode.Deleted"/>.</summary>
     ValueTask DeleteConversationAsync(string tenant, string id, CancellationToken cancellation = default);
 
@@ -38,10 +41,14 @@ public interface IConversationHost : ICompletionHost
     /// <summary>Turns with an index above <paramref name="after"/> ascending, or below it descending (0 then means from the newest).</summary>
     ValueTask<IReadOnlyList<TurnInfo>> ListTurnsAsync(string tenant, string id, int after, int max, bool descending, CancellationToken cancellation = default);
 
+    /// <summary>The turn or append with this client-chosen id; null when there is none.</summary>
+    ValueTask<TurnInfo?> FindTurnAsync(string tenant, string id, string turnId, CancellationToken cancellation = default);
+
     /// <summary>
     /// A new conversation with the events up to <paramref name="seq"/> of this one (null: all). A turn that is in progress there is cancelled in the fork.
+    /// The same <paramref name="idempotencyKey"/> for the same point gives the same fork.
     /// </summary>
-    ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, CancellationToken cancellation = default);
+    ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default);
 
     /// <summary>Everything that is needed to import it elsewhere, as lines of JSON: one header, then one line for each event.</summary>
     IAsyncEnumerable<string> ExportAsync(string tenant, string id, CancellationToken cancellation = default);

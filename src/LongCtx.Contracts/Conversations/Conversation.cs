@@ -83,6 +83,11 @@ public enum TurnStatus
 /// <param name="EndSeq">Of its last event; 0 while it is in progress.</param>
 public sealed record TurnInfo(int Turn, string TurnId, string PayloadHash, TurnStatus Status, long StartSeq, long EndSeq);
 
+/// <summary>What a tenant has, to be held against its limits.</summary>
+/// <param name="Conversations">Stored ones that are not deleted.</param>
+/// <param name="LiveTurns">Turns that are in progress.</param>
+public sealed record TenantUsage(long Conversations, int LiveTurns);
+
 /// <summary>Some events in order.</summary>
 /// <param name="Events">May be empty when the wait was over.</param>
 /// <param name="Head">Sequence number of the newest event at that time.</param>

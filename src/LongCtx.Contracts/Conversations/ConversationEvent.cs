@@ -176,4 +176,14 @@ public sealed record TurnOptions
 
     /// <summary>The client's own labels for the response.</summary>
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
+
+    /// <summary>How the turn was asked for over HTTP; null for a turn that did not come as a response.</summary>
+    public ResponseOrigin? Response { get; init; }
 }
+
+/// <summary>What a response's events repeat to their readers and what does not change the reply itself.</summary>
+/// <param name="Instructions">Those in effect: the request's own, otherwise those of the turn before.</param>
+/// <param name="PreviousResponseId">The response that this one continues, as the client named it.</param>
+/// <param name="IsBackground">The client did not wait.</param>
+/// <param name="OwnsConversation">The conversation was created for this response and goes with it.</param>
+public sealed record ResponseOrigin(string? Instructions, string? PreviousResponseId, bool IsBackground, bool OwnsConversation);

@@ -11,7 +11,9 @@ public sealed partial class LocalConversationHost
 {
     const int CopiedEvents = 256;
 
-    public async ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, CancellationToken cancellation = default)
+    readonly SemaphoreSlim _keyedForks = new(1, 1);
+
+    public async ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default)
     {
         var source = new ConversationKey(tenant, id);
         StoredConversation stored = await FindAsync(source, cancellation).ConfigureAwait(false);
@@ -19,7 +21,38 @@ public sealed partial class LocalConversationHost
         if (end < 0 || end > stored.Seq) throw new LongCtxException(ErrorCode.InvalidRequest, $"the conversation has {stored.Seq} events: it cannot be forked at {end}", "at");
         if (stored.FirstSeq > 1) throw new LongCtxException(ErrorCode.InvalidRequest, $"events before {stored.FirstSeq} are no longer retained, so the conversation cannot be forked", "at");
         var seed = stored.Seed with { Created = Now(), ForkedFrom = string.Create(CultureInfo.InvariantCulture, $"{id}@{end}") };
-        return await CopyAsync(new(tenant, ConversationIds.New(stored.Seed.Model)), seed, EventsAsync(source, end, cancellation), cancellation).ConfigureAwait(false);
+        if (idempotencyKey is null) return await ForkAsync(ConversationIds.New(seed.Model)).ConfigureAwait(false);
+
+        await _keyedForks.WaitAsync(cancellation).ConfigureAwait(false);
+        try
+        {
+            string name = string.Create(CultureInfo.InvariantCulture, $"fork of {id} at {seq} for {idempotencyKey}");
+            return await FindForkAsync(tenant, seed.Model, name, cancellation).ConfigureAwait(false) is (var target, var found) && found is not null
+                ? found : await ForkAsync(target).ConfigureAwait(false);
+        }
+        finally
+        {
+            _keyedForks.Release();
+        }
+
+        ValueTask<ConversationInfo> ForkAsync(string target) => CopyAsync(new(tenant, target), seed, EventsAsync(source, end, cancellation), cancellation);
+    }
+
+    /// <summary>
+    /// The fork of this name, or the id for it. A copy that failed has left a tombstone, one that a crash cut short is deleted: the next try has an id of its own.
+    /// </summary>
+    async ValueTask<(string Id, ConversationInfo? Found)> FindForkAsync(string tenant, string model, string name, CancellationToken cancellation)
+    {
+        for (int attempt = 0; ; attempt++)
+        {
+            string id = ConversationIds.FromKey(tenant, model, string.Create(CultureInfo.InvariantCulture, $"{name}, try {attempt}"));
+            var key = new ConversationKey(tenant, id);
+            StoredConversation? stored = await Stored(store => store.FindAsync(key, cancellation)).ConfigureAwait(false);
+            if (stored is null) return (id, null);
+            if (stored.Deleted is not null) continue;
+            if (stored.Seq >= long.Parse(stored.Seed.ForkedFrom!.Split('@')[1], CultureInfo.InvariantCulture)) return (id, InfoOf(stored));
+            await Stored(store => store.DeleteAsync(key, cancellation)).ConfigureAwait(false);
+        }
     }
 
     public async IAsyncEnumerable<string> ExportAsync(string tenant, string id, [EnumeratorCancellation] CancellationToken cancellation = default)
