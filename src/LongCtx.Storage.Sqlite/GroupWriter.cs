@@ -49,7 +49,6 @@ internal sealed class GroupWriter : IAsyncDisposable
         await ended.Task.ConfigureAwait(false);
         sync?.Dispose();
         connection.Dispose();
-        queue.Dispose();
     }
 
     void Run()

@@ -35,7 +35,7 @@ internal static class Schema
             state       TEXT    NOT NULL DEFAULT '',
             UNIQUE (tenant, id)
         ) STRICT;
-        CREATE INDEX conversations_listed ON conversations (tenant, id) WHERE deleted IS NULL;
+        CREATE INDEX conversations_listed ON conversations (tenant, deleted, id);
         CREATE INDEX conversations_live ON conversations (live) WHERE live = 1;
         CREATE INDEX conversations_purging ON conversations (purging) WHERE purging = 1;
 
@@ -44,7 +44,7 @@ internal static class Schema
             conversation INTEGER NOT NULL,
             seq          INTEGER NOT NULL,
             kind         TEXT    NOT NULL,
-            tokens       BLOB,                -- little-endian int32; null for none
+            tokens       BLOB    NOT NULL,    -- little-endian int32
             body         TEXT    NOT NULL,    -- JSON
             PRIMARY KEY (conversation, seq)
         ) STRICT, WITHOUT ROWID;
@@ -73,21 +73,25 @@ internal static class Schema
         """,
     ];
 
-    /// <summary>Makes the tables, or brings those of an older version up to date, each version in a transaction of its own.</summary>
+    /// <summary>Refuses what is not ours, before anything is written to it.</summary>
     /// <exception cref="StoreException">Another program's database, or a newer LongCtx's.</exception>
-    public static void Prepare(Connection connection, string path, IReadOnlyList<string> migrations)
+    public static void Check(Connection connection, string path, int newest)
     {
         long application = Pragma(connection, "application_id"), version = Pragma(connection, "user_version");
         bool isNew = application == 0 && version == 0 && connection.First("SELECT count(*) FROM sqlite_schema", row => row.GetInt64(0)) == 0;
         if (!isNew && application != ApplicationId)
             throw new StoreException($"{path} is another program's SQLite database. Name another data directory, or move that file away.", isTransient: false);
-        if (version > migrations.Count)
+        if (version > newest)
         {
             throw new StoreException(
-                $"{path} has schema version {version}, and this LongCtx knows versions up to {migrations.Count}. Start the newer LongCtx that wrote it, or name another data directory.", isTransient: false);
+                $"{path} has schema version {version}, and this LongCtx knows versions up to {newest}. Start the newer LongCtx that wrote it, or name another data directory.", isTransient: false);
         }
+    }
 
-        for (int next = (int)version + 1; next <= migrations.Count; next++)
+    /// <summary>Makes the tables, or brings those of an older version up to date, each version in a transaction of its own.</summary>
+    public static void Migrate(Connection connection, IReadOnlyList<string> migrations)
+    {
+        for (int next = (int)Pragma(connection, "user_version") + 1; next <= migrations.Count; next++)
         {
             connection.Run(string.Create(CultureInfo.InvariantCulture, $"""
                 BEGIN IMMEDIATE;

@@ -9,7 +9,7 @@ internal static class Sql
 
     const string OfLivingKey = "c.tenant = ?1 AND c.id = ?2 AND c.deleted IS NULL";
 
-    const string Listed = $"SELECT {Head} FROM conversations INDEXED BY conversations_listed WHERE deleted IS NULL AND tenant = ?1";
+    const string Listed = $"SELECT {Head} FROM conversations WHERE tenant = ?1 AND deleted IS NULL";
 
     const string Turns = "SELECT t.turn, t.turn_id, t.payload_hash, t.status, t.start_seq, t.end_seq FROM conversations c JOIN turns t ON t.conversation = c.number";
 
@@ -32,7 +32,7 @@ internal static class Sql
 
     public const string ListBelow = $"{Listed} AND id < ?3 ORDER BY id DESC LIMIT ?2";
 
-    public const string Count = "SELECT count(*) FROM conversations INDEXED BY conversations_listed WHERE deleted IS NULL AND tenant = ?1";
+    public const string Count = "SELECT count(*) FROM conversations WHERE tenant = ?1 AND deleted IS NULL";
 
     public const string ListLive = "SELECT tenant, id FROM conversations WHERE live = 1";
 

@@ -13,6 +13,7 @@ public sealed partial class SqliteConversationStore : IConversationStore
     readonly FileStream directoryLock;
     readonly GroupWriter writer;
     readonly Readers readers;
+    bool isDisposed;
 
     SqliteConversationStore(TimeProvider clock, FileStream directoryLock, GroupWriter writer, Readers readers, StoreDescription description) =>
         (this.clock, this.directoryLock, this.writer, this.readers, Description) = (clock, directoryLock, writer, readers, description);
@@ -39,23 +40,40 @@ public sealed partial class SqliteConversationStore : IConversationStore
         try
         {
             var exclusive = Opened(DirectoryLock.Take(options.Directory));
-            var connection = Opened(Connection.Open(path, SqliteOpenMode.ReadWriteCreate, options.BusyTimeout));
+            var connection = Opened(OpenWriter(options));
+            var description = Describe(connection, options);
+            FinishPurges(connection);
+            var sync = options.Durability == Durability.Standard ? Opened(new LogSync(path + "-wal", options.Flush, options.Clock)) : null;
+            var reading = new Readers(path, Math.Clamp(Environment.ProcessorCount, 2, 8), options.BusyTimeout);
+            return new(options.Clock, exclusive, new(connection, path, sync), reading, description);
+        }
+        catch (Exception e)
+        {
+            while (opened.TryPop(out var part)) part.Dispose();
+            if (e is SqliteException inner) throw StoreErrors.From(inner, path);
+            throw;
+        }
+    }
+
+    /// <summary>The connection that writes, to a database that is up to date.</summary>
+    internal static Connection OpenWriter(SqliteStoreOptions options)
+    {
+        var connection = Connection.Open(options.DatabasePath, SqliteOpenMode.ReadWriteCreate, options.BusyTimeout);
+        try
+        {
+            Schema.Check(connection, options.DatabasePath, options.Migrations.Count);
             connection.Run($"""
                 PRAGMA journal_mode = WAL;
                 PRAGMA journal_size_limit = 67108864; -- after a burst, the log shrinks to 64 MiB again
                 PRAGMA secure_delete = ON; -- what is deleted is overwritten
                 PRAGMA synchronous = {Synchronous(options.Durability)}
                 """);
-            Schema.Prepare(connection, path, options.Migrations);
-            FinishPurges(connection);
-            var sync = options.Durability == Durability.Standard ? Opened(new LogSync(path + "-wal", options.Flush, options.Clock)) : null;
-            var reading = new Readers(path, Math.Clamp(Environment.ProcessorCount, 2, 8), options.BusyTimeout);
-            return new(options.Clock, exclusive, new(connection, path, sync), reading, Describe(connection, options));
+            Schema.Migrate(connection, options.Migrations);
+            return connection;
         }
-        catch (Exception e)
+        catch
         {
-            while (opened.TryPop(out var part)) part.Dispose();
-            if (e is SqliteException inner) throw StoreErrors.From(inner, path);
+            connection.Dispose();
             throw;
         }
     }
@@ -81,6 +99,7 @@ public sealed partial class SqliteConversationStore : IConversationStore
 
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref isDisposed, true)) return;
         // Readers first: the connection that closes last takes the log into the database, and these may not.
         await readers.DisposeAsync().ConfigureAwait(false);
         await writer.DisposeAsync().ConfigureAwait(false);

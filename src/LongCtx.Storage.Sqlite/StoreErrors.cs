@@ -10,7 +10,9 @@ internal static class StoreErrors
     public static StoreException From(SqliteException e, string path)
     {
         string? directory = Path.GetDirectoryName(path);
-        (string text, bool isTransient) = e.SqliteErrorCode switch
+        // SHMSIZE: no room for the log's index.
+        int code = e.SqliteExtendedErrorCode == SQLITE_IOERR_SHMSIZE ? SQLITE_FULL : e.SqliteErrorCode;
+        (string text, bool isTransient) = code switch
         {
             SQLITE_FULL => ($"The disk that holds {path} is full. Nothing of this write was stored; make room, and writing works again.", false),
             SQLITE_BUSY or SQLITE_LOCKED => ($"{path} is locked by another program, such as sqlite3's shell or a backup. Let it finish, then try again.", true),

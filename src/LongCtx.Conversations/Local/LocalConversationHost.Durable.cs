@@ -74,19 +74,22 @@ public sealed partial class LocalConversationHost
     public async ValueTask<EventPage> ReadEventsAsync(string tenant, string id, long after, int max, TimeSpan wait, CancellationToken cancellation = default)
     {
         var key = new ConversationKey(tenant, id);
-        using EventHub.Waiter waiter = Services.Hub.Watch(key);
-        EventPage page = await ReadAsync().ConfigureAwait(false);
-        if (page.Events.Count > 0 || page.Gap > 0 || page.IsRewound || wait <= TimeSpan.Zero) return page;
-        try
+        long start = Services.Time.GetTimestamp();
+        while (true)
         {
-            await waiter.Changed.WaitAsync(wait, Services.Time, cancellation).ConfigureAwait(false);
+            using EventHub.Waiter waiter = Services.Hub.Watch(key);
+            EventPage page = await ReadAsync().ConfigureAwait(false);
+            TimeSpan left = wait - Services.Time.GetElapsedTime(start);
+            if (page.Events.Count > 0 || page.Gap > 0 || page.IsRewound || left <= TimeSpan.Zero) return page;
+            try
+            {
+                await waiter.Changed.WaitAsync(left, Services.Time, cancellation).ConfigureAwait(false);
+            }
+            catch (TimeoutException)
+            {
+                // Another process may have written: the last look tells.
+            }
         }
-        catch (TimeoutException)
-        {
-            // Another process may have written: look once more.
-        }
-
-        return await ReadAsync().ConfigureAwait(false);
 
         async ValueTask<EventPage> ReadAsync()
         {

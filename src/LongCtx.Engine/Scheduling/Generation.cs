@@ -26,6 +26,8 @@ public sealed class Generation
             SampledCount++;
         }
 
+        SettledTokens = Ids.Count;
+        ResumedChars = SettledChars;
         Ending = EndingWithoutSampling();
         _output = Channel.CreateBounded<GeneratedToken>(new BoundedChannelOptions(unreadMax) { SingleReader = true, SingleWriter = true });
     }
@@ -90,6 +92,19 @@ public sealed class Generation
 
     /// <summary>Tokens of the reply so far, one that ended it included.</summary>
     internal int SampledCount { get; set; }
+
+    /// <summary>Tokens of the reply, the first ones, whose text is final.</summary>
+    internal int SettledTokens { get; private set; }
+
+    internal int SettledChars => SettledTokens == 0 ? 0 : TextEnds[SettledTokens - 1];
+
+    internal int ResumedChars { get; }
+
+    /// <summary>After text was added: which tokens it covers.</summary>
+    internal void Settle()
+    {
+        while (SettledTokens < TextEnds.Count && TextEnds[SettledTokens] <= Text.Length) SettledTokens++;
+    }
 
     /// <summary>Adds a token to the reply; returns the text that became final with it.</summary>
     internal string Take(int id)

@@ -37,7 +37,14 @@ public sealed record GenerationRequest
 }
 
 /// <summary>A generated token. <paramref name="Text"/> is what became final with it, possibly nothing.</summary>
-public readonly record struct GeneratedToken(int Id, string Text, TokenInfo? Info, WindowState Window);
+public readonly record struct GeneratedToken(int Id, string Text, TokenInfo? Info, WindowState Window)
+{
+    /// <summary>How many tokens of this generation, the first ones, no stop text can cut off any more; resumed ones are not counted.</summary>
+    public int SettledTokens { get; init; }
+
+    /// <summary>Characters of the generation's text that those tokens cover.</summary>
+    public int SettledChars { get; init; }
+}
 
 /// <summary>How a generation ended.</summary>
 /// <param name="Reason">Why it ended.</param>
@@ -55,4 +62,8 @@ public readonly record struct GeneratedToken(int Id, string Text, TokenInfo? Inf
 /// </param>
 public sealed record GenerationResult(
     FinishReason Reason, string Text, int PromptTokens, int CompletionTokens, int EvictedTokens, WindowState Window,
-    double PrefillSeconds, double DecodeSeconds, IReadOnlyList<int> Ids, string TextBeyond);
+    double PrefillSeconds, double DecodeSeconds, IReadOnlyList<int> Ids, string TextBeyond)
+{
+    /// <summary>How much of <see cref="Text"/> the resumed tokens gave.</summary>
+    public int ResumedChars { get; init; }
+}

@@ -57,7 +57,11 @@ internal sealed partial class ModelScheduler
         bool ends = isStop || stopText || isFull;
         if (ends && !stopText) text += FlushText(g);
         g.Text.Append(text);
-        g.Emit(new(token, text, info, s.Window));
+        g.Settle();
+        g.Emit(new(token, text, info, s.Window)
+        {
+            SettledTokens = g.SettledTokens - g.Request.Resumed.Count, SettledChars = g.SettledChars - g.ResumedChars,
+        });
         if (ends) Finish(g, isStop || stopText ? FinishReason.Stop : FinishReason.Length);
     }
 
@@ -102,7 +106,7 @@ internal sealed partial class ModelScheduler
         Remove(g);
         g.Finish(new(
             reason, text, promptTokens, g.SampledCount, (int)(s.Window.Evicted - g.EvictedBefore), s.Window,
-            engine.Seconds(g.AdmittedAt, first), engine.Seconds(first, now), [.. g.Ids], beyond));
+            engine.Seconds(g.AdmittedAt, first), engine.Seconds(first, now), [.. g.Ids], beyond) { ResumedChars = g.ResumedChars });
     }
 
     /// <summary>

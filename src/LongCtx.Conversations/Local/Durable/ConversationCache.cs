@@ -42,7 +42,8 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
         if (state.Tokens > replayTokensMax && !policy.IsUnlimited) return await RefillAsync(state, policy, cancellation).ConfigureAwait(false);
         LogPart whole = tail.Start == 0 ? tail : await LogPart.ReadAsync(store, key, 0, 0, state.Tokens, cancellation).ConfigureAwait(false);
         _sequence = engine.CreateSequence(decoder.Model, policy);
-        return (_sequence, whole, state.Turns == 1 ? null : RestoreGrade.Replay);
+        bool isNew = state.Turns == 1 && (state.Live is null || state.Live.ReplyStart == state.Tokens);
+        return (_sequence, whole, isNew ? null : RestoreGrade.Replay);
     }
 
     async ValueTask<Sequence?> ReuseAsync(ConversationState state, LogPart tail)
