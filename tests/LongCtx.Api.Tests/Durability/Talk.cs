@@ -53,6 +53,7 @@ internal sealed class Talk(string idempotencyKey)
         {
             if (!line.StartsWith("data: ", StringComparison.Ordinal)) continue;
             JsonNode e = JsonNode.Parse(line["data: ".Length..])!;
+            if (e["kind"] is null) break; // it says that it ends
             Assert.Equal(Seen.Count + 1, e["seq"]!.GetValue<long>()); // no gap, no duplicate, across all servers
             Seen.Add(e);
             return;
