@@ -20,10 +20,17 @@ internal static class ServerCheck
         options.ClientName ??= "longctx-check";
         try
         {
-            using var redis = await ConnectionMultiplexer.ConnectAsync(options).WaitAsync(cancellation).ConfigureAwait(false);
-            List<ServerSettings> settings = [];
-            foreach (var server in RedisConnection.Primaries(redis)) settings.Add(await ReadAsync(server, cancellation).ConfigureAwait(false));
-            return Describe(place, settings, asked);
+            var redis = await ConnectionMultiplexer.ConnectAsync(options).WaitAsync(cancellation).ConfigureAwait(false);
+            try
+            {
+                List<ServerSettings> settings = [];
+                foreach (var server in RedisConnection.Primaries(redis)) settings.Add(await ReadAsync(server, cancellation).ConfigureAwait(false));
+                return Describe(place, settings, asked);
+            }
+            finally
+            {
+                await RedisConnection.CloseAsync(redis).ConfigureAwait(false);
+            }
         }
         catch (Exception e) when (RedisErrors.IsFailure(e))
         {

@@ -81,7 +81,8 @@ partial class ConversationStoreConformance
         await store.AcquireAsync(Key, "last", Stop);
         heads.Add((await FindAsync(store)).Seq);
         long[] last = await Task.WhenAll(owners);
-        Assert.Equal(heads.Skip(1), last);
+        // An owner whose last reply was lost is fenced by an event of its own.
+        foreach (var (found, known) in heads.Skip(1).Zip(last)) Assert.InRange(found, known, known + (LosesReplies ? 1 : 0));
         Assert.Equal(Enumerable.Range(1, (int)heads[^1]).Select(i => (long)i), (await store.ReadAsync(Key, 0, int.MaxValue, Stop)).Select(e => e.Seq));
     }
 
