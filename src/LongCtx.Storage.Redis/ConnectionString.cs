@@ -21,9 +21,8 @@ internal static class ConnectionString
             if (!isServer && !(isOption && IsReadable(parts[i]))) throw Refusal($"part {i + 1} of {parts.Length} is neither a server nor an option");
             hasOption |= isOption;
         }
-        var options = ConfigurationOptions.Parse(text);
-        if (options.EndPoints.Count == 0) throw Refusal("it names no server");
-        return options;
+        if (parts.Length == 0 || parts[0].Contains('=', StringComparison.Ordinal)) throw Refusal("it names no server");
+        return ConfigurationOptions.Parse(text);
     }
 
     /// <summary>The servers alone.</summary>

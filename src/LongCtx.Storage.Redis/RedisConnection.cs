@@ -24,6 +24,7 @@ internal sealed class RedisConnection(string name, ConnectionMultiplexer journal
     {
         var options = configuration.Clone();
         options.AbortOnConnectFail = false;
+        options.ReconnectRetryPolicy = new LinearRetry(500);
         options.ClientName ??= "longctx-" + lane;
         return ConnectionMultiplexer.ConnectAsync(options);
     }

@@ -5,7 +5,9 @@ namespace LongCtx.Storage.Redis.Tests;
 /// <summary>A scripted life of some conversations that uses every member.</summary>
 internal static class History
 {
-    static readonly ConversationKey[] Keys = [Samples.Key(1), Samples.Key(2), Samples.Key(3, "other"), Samples.Key(4, "other")];
+    public static readonly ConversationKey[] Keys = [Samples.Key(1), Samples.Key(2), Samples.Key(3, "other"), Samples.Key(4, "other")];
+
+    public static readonly string[] Tenants = ["default", "other"];
 
     static CancellationToken Stop => TestContext.Current.CancellationToken;
 
@@ -40,7 +42,7 @@ internal static class History
             lines.AddRange((await store.ReadAsync(key, 0, 1000, Stop)).Select(Samples.Text));
             lines.AddRange((await store.ReadTurnsAsync(key, 0, 1000, cancellation: Stop)).Select(t => t.ToString()));
         }
-        foreach (string tenant in Keys.Select(k => k.Tenant).Distinct())
+        foreach (string tenant in Tenants)
         {
             lines.AddRange((await store.ListAsync(tenant, null, 100, false, Stop)).Select(c => $"listed {c.Key}"));
             lines.Add($"{await store.CountAsync(tenant, Stop)} of {tenant}");

@@ -13,6 +13,7 @@ public sealed partial class RedisServer : IAsyncDisposable
     const int Stop = 19, Continue = 18; // SIGSTOP and SIGCONT on Linux
 
     readonly DirectoryInfo directory = Directory.CreateTempSubdirectory("longctx-redis-");
+    readonly DirectoryInfo saved = Directory.CreateTempSubdirectory("longctx-redis-");
     readonly string[] settings;
     Process? process;
 
@@ -84,6 +85,32 @@ public sealed partial class RedisServer : IAsyncDisposable
         await process.WaitForExitAsync(TestContext.Current.CancellationToken);
     }
 
+    /// <summary>Of a killed server: it will start empty.</summary>
+    public void RemoveFiles()
+    {
+        directory.Delete(recursive: true);
+        directory.Create();
+    }
+
+    /// <summary>Remembers what is on the disk now, for <see cref="RestoreFiles"/>.</summary>
+    public void SaveFiles() => Copy(directory.FullName, saved.FullName);
+
+    public void RestoreFiles()
+    {
+        RemoveFiles();
+        Copy(saved.FullName, directory.FullName);
+    }
+
+    static void Copy(string from, string to)
+    {
+        foreach (string file in Directory.EnumerateFiles(from, "*", SearchOption.AllDirectories))
+        {
+            string copy = Path.Combine(to, Path.GetRelativePath(from, file));
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+        }
+    }
+
     /// <summary>Freezes it, its connections stay open.</summary>
     public void Pause() => Signal(Stop);
 
@@ -122,5 +149,6 @@ public sealed partial class RedisServer : IAsyncDisposable
         }
         process?.Dispose();
         directory.Delete(recursive: true);
+        saved.Delete(recursive: true);
     }
 }
