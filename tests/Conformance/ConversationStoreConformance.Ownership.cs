@@ -89,7 +89,7 @@ partial class ConversationStoreConformance
     /// <summary>Sequence number of the last event that got in.</summary>
     static async Task<long> AppendUntilFencedAsync(IConversationStore store, StoredConversation head, TaskCompletionSource begun)
     {
-        for (long seq = head.Seq; ; seq++)
+        for (long seq = head.Seq; seq < head.Seq + 100_000; seq++)
         {
             var result = await store.AppendAsync(Key, Batch(head.Epoch, seq), Stop);
             if (seq >= head.Seq + 2) begun.TrySetResult();
@@ -100,5 +100,6 @@ partial class ConversationStoreConformance
             }
             Assert.Equal(new(AppendStatus.Appended, seq + 1), result);
         }
+        throw new InvalidOperationException("It was never fenced.");
     }
 }

@@ -1,4 +1,3 @@
-using LongCtx.Conversations.Storage;
 using LongCtx.Conversations.Storage.Tests;
 
 namespace LongCtx.Storage.Sqlite.Tests;
