@@ -6,7 +6,6 @@ using LongCtx.Engine.Models;
 using LongCtx.Engine.Scheduling;
 using LongCtx.Engine.Templates;
 using LongCtx.Engine.Tokenization;
-using LongCtx.Storage.Redis;
 using LongCtx.Storage.Sqlite;
 
 namespace LongCtx.Server;
@@ -34,17 +33,13 @@ public static class LocalHost
         string directory = options.Data ?? ServerOptions.DefaultData;
         try
         {
-            IConversationStore store = options.Redis is { } redis
-                ? await RedisConversationStore.OpenAsync(new() { Configuration = redis, Durability = options.Durability }, cancellation)
-                : await SqliteConversationStore.OpenAsync(new() { Directory = directory, Durability = options.Durability }, cancellation);
+            var store = await SqliteConversationStore.OpenAsync(new() { Directory = directory, Durability = options.Durability }, cancellation);
             foreach (string warning in store.Description.Warnings) Warn(warning);
             return new() { Store = store, KvDirectory = Path.Combine(directory, "kv"), Warn = Warn };
         }
         catch (StoreException e)
         {
-            string option = options.Redis is null ? "data" : "redis";
-            string hint = options.Redis is null ? $"--data {directory}; --data none keeps no conversations" : "--redis";
-            throw new LongCtxException(ErrorCode.InvalidRequest, $"{e.Message} ({hint})", option, e);
+            throw new LongCtxException(ErrorCode.InvalidRequest, $"{e.Message} (--data {directory}; --data none keeps no conversations)", "data", e);
         }
     }
 

@@ -34,9 +34,6 @@ public sealed record ServerOptions
     /// <summary>Where conversations are kept: one database and the saved KV states. Null is <see cref="DefaultData"/>; "none" keeps none.</summary>
     public string? Data { get; init; }
 
-    /// <summary>A Redis to keep the journals in, as StackExchange.Redis reads it; saved KV states stay in <see cref="Data"/>. Null is SQLite.</summary>
-    public string? Redis { get; init; }
-
     /// <summary>What an acknowledged write survives.</summary>
     public Durability Durability { get; init; } = Durability.Standard;
 
@@ -58,7 +55,6 @@ public sealed record ServerOptions
         Check(Urls.Count > 0, "urls", "at least one address is needed");
         foreach (string url in Urls) ListenAddress.Parse(url, AllowRemote);
         Check(Data is null || Data.Trim().Length > 0, "data", "a directory must be named, or none");
-        Check(Redis is null || Data != NoData, "redis", "--data none keeps no conversations: leave out one of them");
         ApiKey.Validate(Keys);
         Check(!AllowRemote || Keys.Count > 0, "allow-remote", "without API keys only this machine may connect; make a key with --new-key TENANT and configure it as 'keys'");
         Check(Models.All(m => m.Trim().Length > 0), "model", "a model name or path must not be empty");

@@ -22,7 +22,6 @@ public static class ServerProcess
           --capacity TOKENS   most keys a token may see
           --threads N         compute threads (one per core)
           --data DIR          where conversations are kept (~/.local/share/longctx); none keeps none
-          --redis CONFIG      keep the journals in a Redis instead, for instance localhost:6379; saved states stay in --data
           --durability LEVEL  what an acknowledged write survives: relaxed (this process's death), standard (the same, and power loss but for
                               the last second), strict (power loss) (standard)
           --keys JSON         API keys as [{"tenant": "alice", "sha256": "...", "name": "laptop", "max_conversations": 1000, "max_live_turns": 8}];

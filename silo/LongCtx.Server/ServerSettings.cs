@@ -17,7 +17,7 @@ internal sealed class ServerSettings
     const string EnvironmentPrefix = "LONGCTX_";
     public const string FileName = "longctx.json";
 
-    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "data", "redis", "durability", "keys", "allow-remote", "max-body-mib", "log"];
+    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "data", "durability", "keys", "allow-remote", "max-body-mib", "log"];
 
     static readonly JsonSerializerOptions KeyJson = new()
     {
@@ -111,7 +111,6 @@ internal sealed class ServerSettings
             Capacity = Integer("capacity"),
             Threads = Integer("threads"),
             Data = One("data"),
-            Redis = One("redis"),
             Durability = One("durability") is { } durability ? DurabilityOf(durability) : defaults.Durability,
             Keys = Keys() ?? defaults.Keys,
             AllowRemote = Flag("allow-remote") ?? defaults.AllowRemote,
