@@ -106,7 +106,8 @@ public sealed class ResumeTests(RealServer server, ITestOutputHelper output) : I
         await foreach (ConversationEvent e in client.SubscribeAsync(id, 1000, Cancellation))
         {
             Rewound rewound = Assert.IsType<Rewound>(e);
-            Assert.Equal((ack.Seq, ack.Seq), (rewound.Head, rewound.Seq));
+            Assert.InRange(rewound.Head, ack.Seq, 999);
+            Assert.Equal(rewound.Head, rewound.Seq); // to go on behind it
             break;
         }
     }
