@@ -21,6 +21,9 @@ public static class ServerProcess
           --policy NAME       full, window, streaming, selfextend or endless (endless)
           --capacity TOKENS   most keys a token may see
           --threads N         compute threads (one per core)
+          --data DIR          where conversations are kept (~/.local/share/longctx); none keeps none
+          --durability LEVEL  what an acknowledged write survives: relaxed (this process's death), standard (the same, and power loss but for
+                              the last second), strict (power loss) (standard)
           --keys JSON         API keys as [{"tenant": "alice", "sha256": "...", "name": "laptop", "max_conversations": 1000, "max_live_turns": 8}];
                               better kept in longctx.json. The last three are optional. Without keys only this machine may connect
           --new-key TENANT    makes a key, prints it and what to configure for it, and ends

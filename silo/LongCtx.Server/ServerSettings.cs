@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using LongCtx.Api;
+using LongCtx.Conversations.Storage;
 using LongCtx.Engine.Models;
 using Microsoft.Extensions.Logging;
 
@@ -16,7 +17,7 @@ internal sealed class ServerSettings
     const string EnvironmentPrefix = "LONGCTX_";
     public const string FileName = "longctx.json";
 
-    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "keys", "allow-remote", "max-body-mib", "log"];
+    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "data", "durability", "keys", "allow-remote", "max-body-mib", "log"];
 
     static readonly JsonSerializerOptions KeyJson = new()
     {
@@ -109,6 +110,8 @@ internal sealed class ServerSettings
             Policy = One("policy") ?? defaults.Policy,
             Capacity = Integer("capacity"),
             Threads = Integer("threads"),
+            Data = One("data"),
+            Durability = One("durability") is { } durability ? DurabilityOf(durability) : defaults.Durability,
             Keys = Keys() ?? defaults.Keys,
             AllowRemote = Flag("allow-remote") ?? defaults.AllowRemote,
             MaxBodyMebibytes = Integer("max-body-mib") ?? defaults.MaxBodyMebibytes,
@@ -148,6 +151,9 @@ internal sealed class ServerSettings
     bool? Flag(string name) => One(name) is not { } text ? null
         : bool.TryParse(text, out bool flag) ? flag
         : throw Bad($"{origins[name]}: '{text}' is neither true nor false");
+
+    Durability DurabilityOf(string text) => text.All(char.IsAsciiLetter) && Enum.TryParse(text, ignoreCase: true, out Durability level) ? level
+        : throw Bad($"{origins["durability"]}: '{text}' is none of relaxed, standard, strict");
 
     LogLevel Level(string text) => text.All(char.IsAsciiLetter) && Enum.TryParse(text, ignoreCase: true, out LogLevel level) ? level
         : throw Bad($"{origins["log"]}: '{text}' is none of trace, debug, information, warning, error, none");

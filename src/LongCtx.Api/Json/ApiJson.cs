@@ -35,6 +35,7 @@ namespace LongCtx.Api.Json;
 [JsonSerializable(typeof(ContentPartEvent))]
 [JsonSerializable(typeof(TextDeltaEvent))]
 [JsonSerializable(typeof(TextDoneEvent))]
+[JsonSerializable(typeof(ErrorEvent))]
 [JsonSerializable(typeof(ConversationEvent))]
 [JsonSerializable(typeof(ErrorNotice))]
 [JsonSerializable(typeof(RewoundNotice))]

@@ -23,3 +23,6 @@ internal sealed record TextDeltaEvent(string Type, int SequenceNumber, string It
 /// <summary>response.output_text.done</summary>
 internal sealed record TextDoneEvent(string Type, int SequenceNumber, string ItemId, int OutputIndex, int ContentIndex, string Text, string[] Logprobs)
     : ResponseEvent(Type, SequenceNumber);
+
+/// <summary>The stream, not the response, has ended. It is none of the response's events: its number is that of the last one that was sent.</summary>
+internal sealed record ErrorEvent(string Type, int SequenceNumber, string Code, string Message, string? Param) : ResponseEvent(Type, SequenceNumber);

@@ -20,19 +20,25 @@ internal sealed class ResponseStream(ErrorBoundary errors, Heartbeat heartbeat, 
     {
         using IDisposable open = telemetry.OpenStream();
         SseWriter sse = new(http.Response);
+        int last = startingAfter;
         try
         {
             await using IAsyncEnumerator<ResponseEvent> reader = events.GetAsyncEnumerator(stop);
             while (await heartbeat.WaitAsync(reader.MoveNextAsync(), sse, stop))
-                if (reader.Current.SequenceNumber > startingAfter) await WriteAsync(sse, reader.Current, stop);
+            {
+                if (reader.Current.SequenceNumber <= last) continue;
+                await WriteAsync(sse, reader.Current, stop);
+                last = reader.Current.SequenceNumber;
+            }
         }
         catch (Exception e) when (!http.RequestAborted.IsCancellationRequested)
         {
             Exception reason = e is OperationCanceledException && shutdown.IsOver ? atShutdown : e;
             if (!sse.HasStarted && reason == e) throw;
             if (!sse.HasStarted) throw reason;
-            ErrorEnvelope error = new(errors.Explain(reason, http).Body);
-            await sse.WriteAsync(error, ApiJson.Instance.ErrorEnvelope, http.RequestAborted, "error");
+            ErrorBody error = errors.Explain(reason, http).Body;
+            ErrorEvent told = new("error", Math.Max(last, 0), error.Code, error.Message, error.Param);
+            await sse.WriteAsync(told, ApiJson.Instance.ErrorEvent, http.RequestAborted, told.Type);
         }
     }
 
