@@ -86,6 +86,20 @@ public sealed class ClientTests(RealServer server) : IClassFixture<RealServer>
     }
 
     [Fact]
+    public async Task List_ConversationsOfThisClient_IsByAge()
+    {
+        LongCtxClient client = server.Client();
+        List<string> made = [];
+        for (int i = 0; i < 3; i++)
+        {
+            made.Add((await client.CreateConversationAsync(cancellation: Cancellation)).Id);
+            for (DateTimeOffset now = TimeProvider.System.GetUtcNow(); (TimeProvider.System.GetUtcNow() - now).TotalMilliseconds < 2;) await Task.Yield(); // ids tell milliseconds apart
+        }
+        Assert.Equal(made, await client.ListConversationsAsync(ascending: true, Cancellation).Select(c => c.Id).Where(made.Contains).ToListAsync(Cancellation));
+        Assert.Equal(made.Reverse<string>(), await client.ListConversationsAsync(cancellation: Cancellation).Select(c => c.Id).Where(made.Contains).ToListAsync(Cancellation));
+    }
+
+    [Fact]
     public async Task Feed_BrokenOffAndBegunAgain_AppendsEveryByteOnce()
     {
         string text = string.Concat(Enumerable.Range(0, 2500).Select(i => $"{i}: größer als 狼 und 🦊; "));
