@@ -11,7 +11,7 @@ using Microsoft.Extensions.Logging;
 namespace LongCtx.Client.Tests;
 
 /// <summary>A whole server over the small model and a data directory, which can be stopped and started again there.</summary>
-public sealed class RealServer : IAsyncLifetime
+public sealed partial class RealServer : IAsyncLifetime
 {
     readonly string directory = Directory.CreateTempSubdirectory("longctx-client").FullName;
     DecoderModel? model;
@@ -42,22 +42,6 @@ public sealed class RealServer : IAsyncLifetime
         if (app is not null) await app.DisposeAsync();
         if (host is not null) await host.DisposeAsync();
         (app, host) = (null, null);
-    }
-
-    public LongCtxClient Client(LongCtxClientOptions? options = null) => new((options ?? new()) with { Server = Address });
-
-    /// <summary>A turn that goes on for exactly so many tokens: the model must not end it by itself.</summary>
-    public SubmitTurn Turn(string text, int tokens, string? id = null)
-    {
-        SubmitTurn turn = LongCtxClient.NewTurn(text, id);
-        return turn with
-        {
-            Options = turn.Options with
-            {
-                MaxTokens = tokens,
-                Sampling = turn.Options.Sampling with { RepetitionPenalty = 1.1f, LogitBias = model!.StopTokens.ToDictionary(stop => stop, _ => -100f) },
-            },
-        };
     }
 
     public async ValueTask DisposeAsync()
