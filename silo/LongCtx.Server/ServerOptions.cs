@@ -11,6 +11,10 @@ public sealed record ServerOptions
 {
     public const string DefaultUrl = "http://127.0.0.1:8080";
     public const string NoData = "none";
+
+    /// <summary>Where clients on this machine look for their API key; it says nothing to the server.</summary>
+    public const string ClientKeyVariable = "LONGCTX_API_KEY";
+
     const int MebibytesMax = 1023;
 
     /// <summary>The user's own directory for application data, mostly ~/.local/share/longctx.</summary>

@@ -61,10 +61,10 @@ internal sealed class ServerSettings
         }
     }
 
-    /// <summary>All but the model catalogue's own variable: LONGCTX_MAX_BODY_MIB is max-body-mib; several models are separated by ';'.</summary>
+    /// <summary>All but the model catalogue's own variable and the clients' key: LONGCTX_MAX_BODY_MIB is max-body-mib; several models are separated by ';'.</summary>
     void AddEnvironment(IReadOnlyDictionary<string, string> environment)
     {
-        foreach ((string key, string value) in environment.Where(e => e.Key.StartsWith(EnvironmentPrefix, StringComparison.Ordinal) && e.Key != ModelCatalog.DirectoriesVariable))
+        foreach ((string key, string value) in environment.Where(e => e.Key.StartsWith(EnvironmentPrefix, StringComparison.Ordinal) && e.Key is not (ModelCatalog.DirectoriesVariable or ServerOptions.ClientKeyVariable)))
         {
             string name = key[EnvironmentPrefix.Length..].ToLowerInvariant().Replace('_', '-');
             Set(name, name == "keys" ? [value] : value.Split(';', StringSplitOptions.RemoveEmptyEntries), key);

@@ -42,6 +42,9 @@ public enum ErrorCode
     /// <summary>The store cannot be reached or cannot write; nothing that was acknowledged is lost (503).</summary>
     StoreUnavailable,
 
+    /// <summary>No server answers, or no longer: start it, or correct its address. Only clients say this.</summary>
+    Unreachable,
+
     /// <summary>The engine failed; our mistake (500).</summary>
     EngineFailure,
 }

@@ -19,6 +19,10 @@ namespace LongCtx;
 [JsonDerivedType(typeof(Rewound), Rewound.Kind)]
 public abstract record ConversationEvent
 {
+    /// <summary>Filled in by a subscription, which may be to several conversations; it is not stored.</summary>
+    [JsonIgnore]
+    public string? Conversation { get; init; }
+
     public long Seq { get; init; }
 
     /// <summary>The owner's fencing epoch; it never falls.</summary>

@@ -14,9 +14,16 @@ public static class ConversationIds
 
     public static string New(string model) => "conv_" + ModelTag(model) + Guid.CreateVersion7().ToString("N");
 
-    /// <summary>The same id for the same key of the same tenant: creation with an idempotency key.</summary>
-    public static string FromKey(string tenant, string model, string key) =>
-        "conv_" + ModelTag(model) + Hex(SHA256.HashData(Encoding.UTF8.GetBytes(tenant + "\n" + model + "\n" + key)), 32);
+    /// <summary>
+    /// The same id for the same key of the same tenant: creation with an idempotency key. A key that is a UUIDv7 passes its time on, so that the
+    /// conversation is listed by its age.
+    /// </summary>
+    public static string FromKey(string tenant, string model, string key)
+    {
+        const int TimeDigits = 12, UuidDigits = 32;
+        string time = Guid.TryParse(key, out Guid uuid) && uuid.Version == 7 ? uuid.ToString("N")[..TimeDigits] + "7" : "";
+        return "conv_" + ModelTag(model) + time + Hex(SHA256.HashData(Encoding.UTF8.GetBytes(tenant + "\n" + model + "\n" + key)), UuidDigits - time.Length);
+    }
 
     /// <summary>What <see cref="TagOf"/> of a conversation with this model gives.</summary>
     public static string ModelTag(string model) => Hex(SHA256.HashData(Encoding.UTF8.GetBytes(model)), TagDigits);
