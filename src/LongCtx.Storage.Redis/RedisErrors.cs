@@ -12,7 +12,7 @@ internal static class RedisErrors
     /// Codes of replies after which nothing has happened and the same command may succeed soon. They stand at the beginning of the message, or
     /// inside it when a command of a script was answered with them.
     /// </summary>
-    static readonly string[] PassingCodes = ["LOADING", "MASTERDOWN", "TRYAGAIN", "READONLY", "CLUSTERDOWN", "NOSCRIPT"];
+    static readonly string[] PassingCodes = ["LOADING", "MASTERDOWN", "TRYAGAIN", "READONLY", "CLUSTERDOWN", "BUSY ", "NOSCRIPT"];
 
     /// <summary>Whether the same command may be sent again at once.</summary>
     public static bool MayRepeat(Exception e) => e switch
@@ -49,7 +49,7 @@ internal static class RedisErrors
     static (bool IsTransient, string Reason) Reply(Exception e) => e switch
     {
         _ when Says(e, "NOREPLICAS") => (true, "it refuses writes because too few replicas follow it. Bring the replicas back, or lower min-replicas-to-write."),
-        _ when MayRepeat(e) => (true, $"it is starting, failing over or a replica ({FirstLine(e)}). Wait, or name its primary in the connection string."),
+        _ when MayRepeat(e) => (true, $"it is starting, failing over, busy or a replica ({FirstLine(e)}). Wait, or name its primary in the connection string."),
         _ when Says(e, "MISCONF") => (false, "it refuses writes because it cannot write its files. Make room on its disk, and see its log."),
         _ when Says(e, "OOM") => (false, "its memory is full. Raise maxmemory, or delete conversations."),
         _ when Says(e, "NOAUTH") || Says(e, "WRONGPASS") => (false, "it refuses user or password. Correct them in the connection string."),

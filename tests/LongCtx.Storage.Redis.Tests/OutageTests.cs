@@ -112,7 +112,7 @@ public class OutageTests
     [Fact]
     public async Task FrozenForAMoment_PatientCallers_NoticeNothing()
     {
-        await using var server = await RedisServer.StartAsync();
+        await using var server = await RedisServer.StartAsync("--enable-debug-command", "yes");
         await using var store = await server.OpenAsync(o => o with { AttemptTimeout = TimeSpan.FromMilliseconds(200), TotalTimeout = TimeSpan.FromMinutes(1) });
         Load load = new(store, 4);
         var running = await load.StartAsync(200);

@@ -57,7 +57,7 @@ public sealed partial class RedisServer : IAsyncDisposable
         string[] arguments =
         [
             "--port", port.ToString(CultureInfo.InvariantCulture), "--bind", "127.0.0.1", "--dir", directory.FullName, "--save", "", "--daemonize", "no",
-            "--enable-debug-command", "yes", "--appendonly", "yes", "--appendfsync", "always", .. settings,
+            "--appendonly", "yes", "--appendfsync", "always", .. settings,
         ];
         process = Process.Start(new ProcessStartInfo("redis-server", arguments) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false })!;
         List<string> lines = [];

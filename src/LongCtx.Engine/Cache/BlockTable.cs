@@ -15,6 +15,12 @@ public sealed class BlockTable(BlockPool pool)
 
     public int Count => _ids.Count;
 
+    /// <summary>Blocks that nobody else holds: they come back to the pool when they are released here.</summary>
+    public int OwnedCount => _ids.Count(id => !pool.IsShared(id));
+
+    /// <summary>Whether the last block has to be copied before it is written again.</summary>
+    public bool IsLastShared => _ids.Count > 0 && pool.IsShared(_ids[^1]);
+
     /// <summary>Absolute number behind the last block held.</summary>
     public long End => First + _ids.Count;
 

@@ -56,6 +56,22 @@ public sealed class KvSequence : IDisposable
 
     public int BlocksHeld => SinksNear.Count + SinksFar.Count + Near.Count + Far.Count;
 
+    /// <summary>
+    /// How much of what the sequence may come to need it has already. A shared block counts only where it is never released and never
+    /// written again: otherwise the sequence will need another one while somebody else still holds this one.
+    /// </summary>
+    public int BlocksSecured
+    {
+        get
+        {
+            return Kept(SinksNear) + Kept(SinksFar)
+                + (Policy.IsUnlimited ? Kept(Far) : Far.OwnedCount)
+                + (Policy.IsUnlimited && Policy.Group == 1 ? Kept(Near) : Near.OwnedCount);
+
+            static int Kept(BlockTable table) => table.Count - (table.IsLastShared ? 1 : 0);
+        }
+    }
+
     /// <summary>How many keys are far for every query at or after <paramref name="count"/> - 1.</summary>
     public long FarCountAt(long count) => Policy.Group == 1 ? 0 : Math.Max(0, count - Policy.Neighbours);
 

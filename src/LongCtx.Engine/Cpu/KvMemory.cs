@@ -58,6 +58,8 @@ internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int
     /// <summary>Whether some key of the block may carry a bias; the others, which is nearly all, skip reading it.</summary>
     public bool IsBiased(int id) => _biased[id];
 
+    public void MarkBiased(int id) => _biased[id] = true;
+
     /// <summary>Sets the bias added to the score of one key, in nats. Writing a key anew sets it back to 0.</summary>
     public void SetBias(int id, int layer, int head, int slot, float bias)
     {

@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using LongCtx.Engine.Cache;
 using LongCtx.Engine.Runtime;
 
 namespace LongCtx.Engine.Scheduling;
@@ -127,20 +126,19 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
         stuck.Fail(new LongCtxException(ErrorCode.QueueFull, "the KV memory is taken by other requests: try again later") { RetryAfter = TimeSpan.FromSeconds(2) });
     }
 
-    /// <summary>Gives up idle sequences until the newcomer fits beside what the running ones may still come to need.</summary>
-    bool MakeRoom(Generation newcomer)
+    /// <summary>Gives up idle sequences until the newcomer, or so many blocks, fit beside what the running ones may still come to need.</summary>
+    bool MakeRoom(Generation? newcomer, int blocks = 0)
     {
-        int promised = BlocksMax(newcomer) - newcomer.Sequence.Cache.BlocksHeld;
-        foreach (Generation g in _running) promised += Math.Max(0, BlocksMax(g) - g.Sequence.Cache.BlocksHeld);
-        // A fork still shares blocks that it may have to copy; copies are at most the blocks that it holds, which BlocksMax counts already.
-        foreach (Generation g in _running.Append(newcomer)) promised += SharedBlocks(g.Sequence.Cache);
-        while (_runner.Pool.FreeCount < promised && _idle.Count > 0) Free(_idle[0]);
-        return _runner.Pool.FreeCount >= promised;
+        while (_runner.Pool.FreeCount < _running.Sum(Needed) + (newcomer is null ? blocks : Needed(newcomer)))
+        {
+            if (_idle.Count == 0) return false;
+            Free(_idle[0]);
+        }
+
+        return true;
     }
 
-    /// <summary>Only the last block of each table is ever written again.</summary>
-    static int SharedBlocks(KvSequence cache) =>
-        Math.Min(1, cache.Near.Count) + Math.Min(1, cache.Far.Count) + Math.Min(1, cache.SinksNear.Count) + Math.Min(1, cache.SinksFar.Count);
+    int Needed(Generation g) => Math.Max(0, BlocksMax(g) - g.Sequence.Cache.BlocksSecured);
 
     int BlocksMax(Generation g)
     {

@@ -1,4 +1,7 @@
+using System.Globalization;
+using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using LongCtx.Client.Tests;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
@@ -97,6 +100,13 @@ public sealed class StoredPageTests(Browser browser) : IClassFixture<Browser>, I
         {
             if (message.Type == "error") problems.Add(message.Text);
         };
+        // Only a reply that does not end by itself can be interrupted for certain.
+        await page.RouteAsync("**/v1/responses", route =>
+        {
+            JsonObject body = JsonNode.Parse(route.Request.PostData!)!.AsObject();
+            body["logit_bias"] = new JsonObject(server.StopTokens.Select(id => KeyValuePair.Create<string, JsonNode?>(id.ToString(CultureInfo.InvariantCulture), -100)));
+            return route.ContinueAsync(new() { PostData = Encoding.UTF8.GetBytes(body.ToJsonString()) });
+        });
         await Expect(page.GetByRole(AriaRole.Navigation, new() { Name = "Conversations" })).ToBeVisibleAsync();
         return page;
     }

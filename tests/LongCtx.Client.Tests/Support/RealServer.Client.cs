@@ -13,7 +13,7 @@ public sealed partial class RealServer
             Options = turn.Options with
             {
                 MaxTokens = tokens,
-                Sampling = turn.Options.Sampling with { RepetitionPenalty = 1.1f, LogitBias = model!.StopTokens.ToDictionary(stop => stop, _ => -100f) },
+                Sampling = turn.Options.Sampling with { RepetitionPenalty = 1.1f, LogitBias = StopTokens.ToDictionary(stop => stop, _ => -100f) },
             },
         };
     }

@@ -22,6 +22,9 @@ public sealed partial class RealServer : IAsyncLifetime
 
     public IReadOnlyList<ApiKey> Keys { get; init; } = [];
 
+    /// <summary>With which the model ends a reply.</summary>
+    public IEnumerable<int> StopTokens => model!.StopTokens;
+
     public async ValueTask InitializeAsync() => await StartAsync();
 
     public async Task StartAsync()

@@ -296,6 +296,42 @@ public sealed class InferenceEngineTests : IAsyncLifetime
         Assert.Equal(0, _engine.Status.BlocksUsed);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task SharedBlocks_OfAForkThatEvictsThem_AreNotCountedAsItsOwn(bool pinned)
+    {
+        // 16 blocks: the source holds 10, the fork shares them, lets go of them one by one and needs 10 of its own.
+        await StartAsync(new EngineOptions { Threads = 2, KvMemoryBytes = 16 * 266_240, PrefillChunk = 16 });
+        Sequence source = _engine.CreateSequence(_model, Streaming);
+        GenerationResult first = await Read(Submit(source, Encode(Prompt), 700, 1));
+        int[] all = [.. Encode(Prompt), .. first.Ids];
+        Sequence? fork = await _engine.ReuseAsync(source, all.Length - 1, all.AsMemory(0, all.Length - 1));
+        Assert.NotNull(fork);
+        if (!pinned) source.Release();
+        Generation generation = Submit(fork, [all[^1]], 700, 1);
+        if (pinned) Assert.Equal(ErrorCode.QueueFull, (await Assert.ThrowsAsync<LongCtxException>(() => generation.Completion)).Code);
+        else Assert.Equal(700, (await Read(generation)).Ids.Count);
+        Assert.Equal(pinned, source.IsHeld);
+        source.Drop();
+        fork.Drop();
+    }
+
+    [Fact]
+    public async Task ReuseOfARunningSequence_ThatWouldTakeItsRoom_IsRefusedAndTheReplyEnds()
+    {
+        await StartAsync(new EngineOptions { Threads = 2, KvMemoryBytes = 16 * 266_240, PrefillChunk = 16, UnreadTokensMax = 64 });
+        Sequence source = _engine.CreateSequence(_model, Streaming);
+        Generation generation = Submit(source, Encode(Prompt), 1500, 1);
+        for (int i = 0; i < 700; i++) await generation.Tokens.ReadAsync(TestContext.Current.CancellationToken);
+        // It pauses at 764 tokens at the latest, so that the reuse meets it running.
+        Assert.Null(await _engine.ReuseAsync(source, 700, new int[700]));
+        Assert.True(generation.Completion.Status != TaskStatus.RanToCompletion);
+        await foreach (GeneratedToken token in generation.Tokens.ReadAllAsync(TestContext.Current.CancellationToken)) Assert.True(token.Id >= 0);
+        Assert.Equal(1500, (await generation.Completion).Ids.Count);
+        source.Drop();
+    }
+
     [Fact]
     public async Task Submit_PastTheBound_IsRefusedAndGrowthEndsThere()
     {

@@ -45,13 +45,11 @@ async function ask(path, request) {
   return response.json();
 }
 
-/** A page of the conversations, newest first; null where the server keeps none. */
-export async function listConversations(after) {
-  const response = await fetch(`/v1/conversations?limit=40${after ? `&after=${after}` : ""}`);
-  if (response.status === 404) return null;
-  if (!response.ok) throw await failure(response);
-  return response.json();
-}
+/** Whether the server keeps conversations. One that is busy says so too. */
+export const keepsConversations = async () => (await (await fetch("/health")).json()).conversations;
+
+/** A page of the conversations, newest first. */
+export const listConversations = after => ask(`/v1/conversations?limit=40${after ? `&after=${after}` : ""}`);
 
 export const getConversation = id => ask(`/v1/conversations/${encodeURIComponent(id)}`);
 export const createConversation = (model, title) => ask("/v1/conversations", json({ model, metadata: { title } }));

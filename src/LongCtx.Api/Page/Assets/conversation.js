@@ -1,7 +1,7 @@
 // A chat that the server keeps. The page shows the journal and nothing else: what is not in it has not been said. So a reload, a lost connection or a
 // restarted server lose nothing, and several pages may look at the same conversation.
 
-import { ApiError, cancelTurn, createConversation, deleteConversation, followEvents, getConversation, listConversations, submitTurn } from "./api.js";
+import { ApiError, cancelTurn, createConversation, deleteConversation, followEvents, getConversation, keepsConversations, listConversations, submitTurn } from "./api.js";
 import { Speed, showReply, showWindow } from "./meter.js";
 import { element } from "./transcript.js";
 
@@ -29,8 +29,11 @@ export class StoredChat {
   }
 
   async start() {
+    this.isKept = await keepsConversations().catch(() => false);
+    $("list").hidden = $("list-toggle").hidden = !this.isKept;
+    if (!this.isKept) return;
     await this.#list();
-    if (this.isKept && location.hash.startsWith("#conv_")) this.#open(location.hash.slice(1));
+    if (location.hash.startsWith("#conv_")) this.#open(location.hash.slice(1));
   }
 
   /** Stops looking at the conversation; it goes on. */
@@ -210,10 +213,7 @@ export class StoredChat {
   /** Fills the list, or adds a page to it. */
   async #list(after) {
     const page = await listConversations(after).catch(() => undefined);
-    if (page === undefined) return; // told where it matters: when something is sent
-    this.isKept = page !== null;
-    $("list").hidden = $("list-toggle").hidden = !this.isKept;
-    if (!page) return;
+    if (!page) return; // told where it matters: when something is sent
     const rows = page.data.map(conversation => this.#row(conversation));
     if (after) $("conversations").append(...rows);
     else $("conversations").replaceChildren(...rows);
