@@ -47,7 +47,7 @@ public sealed class ResponseTests(LiveServer server)
     public async Task Create_Streamed_IsTheStoredResponseEventByEvent()
     {
         List<StreamingResponseUpdate> updates = [];
-        await foreach (StreamingResponseUpdate update in await server.Responses.CreateResponseStreamingAsync(Ask("Once upon a time", o => o.StreamingEnabled = true), Cancellation)) updates.Add(update);
+        await foreach (StreamingResponseUpdate update in await server.Responses.CreateResponseStreamingAsync(Ask("Once upon a time", o => (o.StreamingEnabled, o.MaxOutputTokenCount) = (true, 300)), Cancellation)) updates.Add(update);
 
         Assert.Equal(Enumerable.Range(0, updates.Count), updates.Select(u => u.SequenceNumber));
         ResponseResult last = Assert.IsType<StreamingResponseIncompleteUpdate>(updates[^1]).Response;
@@ -58,7 +58,7 @@ public sealed class ResponseTests(LiveServer server)
         string text = string.Concat(updates.OfType<StreamingResponseOutputTextDeltaUpdate>().Select(u => u.Delta));
         Assert.Equal(text, Assert.Single(updates.OfType<StreamingResponseOutputTextDoneUpdate>()).Text);
         Assert.Equal(text, last.GetOutputText());
-        Assert.True(updates.OfType<StreamingResponseOutputTextDeltaUpdate>().Count() > 1, "a reply of several tokens must come in several pieces");
+        Assert.True(updates.OfType<StreamingResponseOutputTextDeltaUpdate>().Count() > 1, "more tokens than may wait to be stored must come in several pieces");
 
         List<StreamingResponseUpdate> again = [];
         await foreach (StreamingResponseUpdate update in await server.Responses.GetResponseStreamingAsync(new GetResponseOptions(last.Id) { StreamingEnabled = true, StartingAfter = 4 }, Cancellation)) again.Add(update);
