@@ -4,6 +4,7 @@ using LongCtx.Api.Embeddings;
 using LongCtx.Api.Events;
 using LongCtx.Api.Items;
 using LongCtx.Api.Json;
+using LongCtx.Api.Metrics;
 using LongCtx.Api.Models;
 using LongCtx.Api.OpenApi;
 using LongCtx.Api.Page;
@@ -16,8 +17,6 @@ namespace LongCtx.Api;
 /// <summary>Everything that the API does, in the order of the OpenAPI document.</summary>
 internal static class ApiOperations
 {
-    const string EventStream = "text/event-stream";
-
     /// <summary>Conversations are there where the host keeps them.</summary>
     public static IEnumerable<Operation> Of(IServiceProvider services)
     {
@@ -31,7 +30,7 @@ internal static class ApiOperations
         yield return new("POST", "/v1/chat/completions", services.GetRequiredService<ChatEndpoint>().HandleAsync)
         {
             Name = "createChatCompletion", Summary = "Answers a chat; nothing of it is kept.",
-            Request = typeof(ChatRequest), Response = typeof(ChatCompletion), ResponseTypes = [EventStream],
+            Request = typeof(ChatRequest), Response = typeof(ChatCompletion), ResponseMedia = [Media.Events(typeof(ChatChunk))],
         };
         yield return new("POST", "/v1/embeddings", services.GetRequiredService<EmbeddingEndpoint>().HandleAsync)
         {
@@ -72,8 +71,8 @@ internal static class ApiOperations
         {
             Name = "createConversationItems",
             Summary = "Appends messages without asking for a reply. Lines of items, or a plain text, of any length are appended while they arrive, and each piece is acknowledged by a line of JSON.",
-            Request = typeof(ItemsShape), RequestTypes = ["application/x-ndjson", "application/jsonl", "text/plain"],
-            Response = typeof(AppendedBody), ResponseTypes = ["application/x-ndjson"],
+            Request = typeof(ItemsShape), RequestMedia = [new("application/x-ndjson", typeof(ItemShape)), new("application/jsonl", typeof(ItemShape)), new("text/plain")],
+            Response = typeof(AppendedBody), ResponseMedia = [new("application/x-ndjson", typeof(FeedAck))],
             Parameters =
             [
                 Parameter.IdempotencyKey,
@@ -101,22 +100,22 @@ internal static class ApiOperations
         };
         yield return new("GET", "/v1/conversations/{id}/export", transfer.ExportAsync)
         {
-            Name = "exportConversation", Summary = "Everything that is needed to import it elsewhere, as lines of JSON. LongCtx's own.", ResponseTypes = [TransferEndpoint.JsonLines],
+            Name = "exportConversation", Summary = "Everything that is needed to import it elsewhere, as lines of JSON. LongCtx's own.", ResponseMedia = [new(TransferEndpoint.JsonLines)],
         };
         yield return new("POST", "/v1/conversations/import", transfer.ImportAsync)
         {
             Name = "importConversation", Summary = "A new conversation from the lines of an export. LongCtx's own.",
-            RequestTypes = [TransferEndpoint.JsonLines], Response = typeof(ConversationBody),
+            RequestMedia = [new(TransferEndpoint.JsonLines)], Response = typeof(ConversationBody),
         };
         yield return new("GET", "/v1/conversations/{id}/events", events.OneAsync)
         {
             Name = "streamConversationEvents", Summary = "The journal as server-sent events without end; the id is the sequence number. LongCtx's own.",
-            ResponseTypes = [EventStream], Parameters = [new("after", typeof(long), "Sequence number behind which to begin; otherwise 0."), Parameter.LastEventId],
+            ResponseMedia = [Media.Events(typeof(ConversationEvent))], Parameters = [new("after", typeof(long), "Sequence number behind which to begin; otherwise 0."), Parameter.LastEventId],
         };
         yield return new("GET", "/v1/events", events.ManyAsync)
         {
             Name = "streamEvents", Summary = "The journals of several conversations over one connection; the id is conversation:sequence number. LongCtx's own.",
-            ResponseTypes = [EventStream], Parameters = [new("conversation", typeof(string[]), "id:after, up to 100 times."), Parameter.LastEventId],
+            ResponseMedia = [Media.Events(typeof(ConversationEvent))], Parameters = [new("conversation", typeof(string[]), "id:after, up to 100 times."), Parameter.LastEventId],
         };
     }
 
@@ -126,11 +125,11 @@ internal static class ApiOperations
         yield return new("POST", "/v1/responses", responses.CreateAsync)
         {
             Name = "createResponse", Summary = "Answers in a conversation. Closing the connection does not stop the turn.",
-            Request = typeof(ResponseRequest), Response = typeof(ResponseBody), ResponseTypes = [EventStream], Parameters = [Parameter.IdempotencyKey],
+            Request = typeof(ResponseRequest), Response = typeof(ResponseBody), ResponseMedia = [Media.Events()], Parameters = [Parameter.IdempotencyKey],
         };
         yield return new("GET", "/v1/responses/{id}", responses.GetAsync)
         {
-            Name = "getResponse", Summary = "A response as it stands, or its stream.", Response = typeof(ResponseBody), ResponseTypes = [EventStream],
+            Name = "getResponse", Summary = "A response as it stands, or its stream.", Response = typeof(ResponseBody), ResponseMedia = [Media.Events()],
             Parameters =
             [
                 new("stream", typeof(bool), "Send the response's events, as when it was created."),
@@ -158,7 +157,14 @@ internal static class ApiOperations
         {
             Name = "getHealth", Summary = "Whether the server takes work; 503 when it does not.", Response = typeof(HealthReport), IsOpen = true,
         };
-        yield return new("GET", "/openapi.json", services.GetRequiredService<OpenApiEndpoint>().HandleAsync);
+        yield return new("GET", "/metrics", services.GetRequiredService<MetricsEndpoint>().HandleAsync)
+        {
+            Name = "getMetrics", Summary = "Counters and gauges in Prometheus' text format.", ResponseMedia = [new("text/plain")],
+        };
+        yield return new("GET", "/openapi.json", services.GetRequiredService<OpenApiEndpoint>().HandleAsync)
+        {
+            Name = "getOpenApi", Summary = "This document.", ResponseMedia = [new("application/json")],
+        };
     }
 
     static IEnumerable<Operation> Files() => WebPage.Files().Select(f => new Operation("GET", f.Path, f.Endpoint) { IsOpen = true });

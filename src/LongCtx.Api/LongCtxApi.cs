@@ -4,6 +4,7 @@ using LongCtx.Api.Embeddings;
 using LongCtx.Api.Events;
 using LongCtx.Api.Items;
 using LongCtx.Api.Json;
+using LongCtx.Api.Metrics;
 using LongCtx.Api.Models;
 using LongCtx.Api.OpenApi;
 using LongCtx.Api.Responses;
@@ -34,7 +35,7 @@ public static class LongCtxApi
         services.AddSingleton<TurnSubmission>().AddSingleton<ResponseJournal>().AddSingleton<ResponseStream>().AddSingleton<StatelessResponse>();
         services.AddSingleton<ResponseEndpoint>();
         services.AddSingleton<EmbeddingEndpoint>().AddSingleton<ModelEndpoint>().AddSingleton<HealthEndpoint>();
-        services.AddSingleton<OpenApiEndpoint>().AddLongCtxOpenApi();
+        services.AddSingleton<MetricsEndpoint>().AddSingleton<OpenApiEndpoint>().AddLongCtxOpenApi();
         return services;
     }
 

@@ -26,6 +26,9 @@ internal sealed class Connection : IDisposable
         }
     }
 
+    /// <summary>SQLite opens a file that it may not write to for reading, without a word.</summary>
+    public bool IsReadOnly => SQLitePCL.raw.sqlite3_db_readonly(database.Handle, "main") != 0;
+
     public string Version => database.ServerVersion;
 
     /// <summary>False also when SQLite itself has rolled back because of an error.</summary>

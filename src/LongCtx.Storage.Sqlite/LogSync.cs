@@ -52,7 +52,7 @@ internal sealed class LogSync : IDisposable
             {
                 flush(log);
             }
-            catch (IOException e)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
                 failure = new($"{path} could not be synced to the disk: {e.Message} The last second may be lost. Check the disk, then start again.", isTransient: false, e);
             }

@@ -35,7 +35,7 @@ internal static class Schema
             state       TEXT    NOT NULL DEFAULT '',
             UNIQUE (tenant, id)
         ) STRICT;
-        CREATE INDEX conversations_listed ON conversations (tenant, deleted, id);
+        CREATE INDEX conversations_listed ON conversations (tenant, id, deleted) WHERE deleted IS NULL;
         CREATE INDEX conversations_live ON conversations (live) WHERE live = 1;
         CREATE INDEX conversations_purging ON conversations (purging) WHERE purging = 1;
 

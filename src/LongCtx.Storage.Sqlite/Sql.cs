@@ -7,11 +7,12 @@ internal static class Sql
 
     const string OfKey = "conversations WHERE tenant = ?1 AND id = ?2";
 
-    const string OfLivingKey = "c.tenant = ?1 AND c.id = ?2 AND c.deleted IS NULL";
+    /// <summary>What the other tables call the conversation; null when it is not there or deleted, and then they have no row of it.</summary>
+    const string Number = $"(SELECT number FROM {OfKey} AND deleted IS NULL)";
 
-    const string Listed = $"SELECT {Head} FROM conversations WHERE tenant = ?1 AND deleted IS NULL";
+    const string Listed = $"SELECT {Head} FROM conversations INDEXED BY conversations_listed WHERE tenant = ?1 AND deleted IS NULL";
 
-    const string Turns = "SELECT t.turn, t.turn_id, t.payload_hash, t.status, t.start_seq, t.end_seq FROM conversations c JOIN turns t ON t.conversation = c.number";
+    const string Turns = $"SELECT turn, turn_id, payload_hash, status, start_seq, end_seq FROM turns WHERE conversation = {Number}";
 
     // Conversations
 
@@ -56,21 +57,16 @@ internal static class Sql
     /// <summary>Apart from <see cref="MoveHead"/>, because it changes rarely and is indexed.</summary>
     public const string SetLive = "UPDATE conversations SET live = ?2 WHERE number = ?1";
 
-    public const string ReadEvents = $"""
-        SELECT e.seq, e.kind, e.tokens, e.body FROM conversations c JOIN events e ON e.conversation = c.number
-        WHERE {OfLivingKey} AND e.seq > ?3 ORDER BY e.seq LIMIT ?4
-        """;
+    public const string ReadEvents = $"SELECT seq, kind, tokens, body FROM events WHERE conversation = {Number} AND seq > ?3 ORDER BY seq LIMIT ?4";
 
-    public const string FindTurn = $"{Turns} WHERE {OfLivingKey} AND t.turn_id = ?3";
+    public const string FindTurn = $"{Turns} AND turn_id = ?3";
 
-    public const string ReadTurnsUp = $"{Turns} WHERE {OfLivingKey} AND t.turn > ?3 ORDER BY t.turn LIMIT ?4";
+    public const string ReadTurnsUp = $"{Turns} AND turn > ?3 ORDER BY turn LIMIT ?4";
 
-    public const string ReadTurnsDown = $"{Turns} WHERE {OfLivingKey} AND t.turn < ?3 ORDER BY t.turn DESC LIMIT ?4";
+    public const string ReadTurnsDown = $"{Turns} AND turn < ?3 ORDER BY turn DESC LIMIT ?4";
 
-    public const string ReadSegments = $"""
-        SELECT s.number, s.first, s.tokens, s.hash FROM conversations c JOIN segments s ON s.conversation = c.number
-        WHERE {OfLivingKey} AND s.number > ?3 ORDER BY s.number LIMIT ?4
-        """;
+    public const string ReadSegments =
+        $"SELECT s.number, s.first, s.tokens, s.hash FROM segments s WHERE s.conversation = {Number} AND s.number > ?3 ORDER BY s.number LIMIT ?4";
 
     // Trimming and deletion
 

@@ -61,6 +61,7 @@ public sealed partial class SqliteConversationStore : IConversationStore
         var connection = Connection.Open(options.DatabasePath, SqliteOpenMode.ReadWriteCreate, options.BusyTimeout);
         try
         {
+            if (connection.IsReadOnly) throw StoreErrors.ReadOnly(options.DatabasePath);
             Schema.Check(connection, options.DatabasePath, options.Migrations.Count);
             connection.Run($"""
                 PRAGMA journal_mode = WAL;
@@ -88,7 +89,8 @@ public sealed partial class SqliteConversationStore : IConversationStore
     static StoreDescription Describe(Connection connection, SqliteStoreOptions options)
     {
         string name = $"SQLite {connection.Version}, {options.DatabasePath}", directory = options.Directory;
-        return new DriveInfo(directory).DriveFormat switch
+        string format = OperatingSystem.IsWindows() ? "" : new DriveInfo(directory).DriveFormat;
+        return format switch
         {
             "tmpfs" or "ramfs" => new(name, Durability.Relaxed, [$"{directory} is in memory: nothing of it survives a restart of this machine. Name a data directory on a disk."]),
             "nfs" or "nfs4" or "cifs" or "smb2" or "smbfs" =>

@@ -81,14 +81,15 @@ partial class ConversationStoreConformance
         await store.AcquireAsync(Key, "last", Stop);
         heads.Add((await FindAsync(store)).Seq);
         long[] last = await Task.WhenAll(owners);
-        Assert.Equal(heads.Skip(1), last);
+        // An owner whose last reply was lost is fenced by an event of its own.
+        foreach (var (found, known) in heads.Skip(1).Zip(last)) Assert.InRange(found, known, known + (LosesReplies ? 1 : 0));
         Assert.Equal(Enumerable.Range(1, (int)heads[^1]).Select(i => (long)i), (await store.ReadAsync(Key, 0, int.MaxValue, Stop)).Select(e => e.Seq));
     }
 
     /// <summary>Sequence number of the last event that got in.</summary>
     static async Task<long> AppendUntilFencedAsync(IConversationStore store, StoredConversation head, TaskCompletionSource begun)
     {
-        for (long seq = head.Seq; ; seq++)
+        for (long seq = head.Seq; seq < head.Seq + 100_000; seq++)
         {
             var result = await store.AppendAsync(Key, Batch(head.Epoch, seq), Stop);
             if (seq >= head.Seq + 2) begun.TrySetResult();
@@ -99,5 +100,6 @@ partial class ConversationStoreConformance
             }
             Assert.Equal(new(AppendStatus.Appended, seq + 1), result);
         }
+        throw new InvalidOperationException("It was never fenced.");
     }
 }

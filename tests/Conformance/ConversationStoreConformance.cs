@@ -9,6 +9,9 @@ public abstract partial class ConversationStoreConformance
     /// <summary>Opens this test's store: empty at first, and the same one later, after the one opened before has been disposed of.</summary>
     protected abstract ValueTask<IConversationStore> OpenAsync();
 
+    /// <summary>Whether the store sends a call again after a reply was lost.</summary>
+    protected virtual bool LosesReplies => false;
+
     static CancellationToken Stop => TestContext.Current.CancellationToken;
 
     static readonly ConversationKey Key = Id(1);

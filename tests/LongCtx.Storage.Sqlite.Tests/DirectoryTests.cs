@@ -70,6 +70,15 @@ public sealed class DirectoryTests : IDisposable
     }
 
     [Fact]
+    public async Task Open_ReadOnlyDatabase_SaysWhatToDo()
+    {
+        await using (await OpenAsync()) { }
+        var (exit, _, error) = await ChildProcess.RunWithReadOnlyAsync(directory.File("longctx.db"), "open", directory.Path);
+        Assert.Equal(1, exit);
+        Assert.Contains($"{directory.File("longctx.db")} cannot be opened for writing", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Open_NoRoomForANewDatabase_SaysTheDiskIsFull()
     {
         var (exit, _, error) = await ChildProcess.RunOnOwnDiskAsync(directory.Path, "size=16k", "open", directory.Path);

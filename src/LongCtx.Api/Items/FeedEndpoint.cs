@@ -1,16 +1,14 @@
 using System.Runtime.CompilerServices;
 using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 using LongCtx.Api.Conversations;
 using LongCtx.Api.Json;
 using LongCtx.Api.Routing;
-using Microsoft.AspNetCore.Http.Features;
 
 namespace LongCtx.Api.Items;
 
 /// <summary>
-/// Appends a body of any length while it arrives, piece by piece; each piece is acknowledged by a line of the answer once it is stored. The
-/// computing of what is stored goes on meanwhile. A producer that sends a piece again, by its number, appends it once.
+/// Appends a body of any length while it arrives, piece by piece; lines of the answer say meanwhile how far it is stored. The computing of what
+/// is stored goes on beside it. A producer that sends a piece again, by its number, appends it once.
 /// </summary>
 internal sealed class FeedEndpoint(IConversationHost host, RequestBody body, ErrorBoundary errors, Shutdown shutdown)
 {
@@ -52,20 +50,22 @@ internal sealed class FeedEndpoint(IConversationHost host, RequestBody body, Err
         await host.GetConversationAsync(tenant, id, http.RequestAborted); // a body of any length is not read for nothing
 
         long number = first ?? 1;
+        AckWriter acks = new(http.Response);
         try
         {
             await foreach ((ChatMessage message, long end) in pieces)
             {
                 AppendInput input = new([message]) { Producer = producer, Number = producer is null ? 0 : number, Wait = true };
                 InputAck ack = await host.AppendInputAsync(tenant, id, input, stop.Token);
-                await WriteAsync(http, new FeedAck(number, ack.Seq, ack.Turn, ack.IsNew, end), ApiJson.Instance.FeedAck);
+                await acks.SendAsync(new(number, ack.Seq, ack.Turn, ack.IsNew, end), stop.Token);
                 number++;
             }
-            if (!http.Response.HasStarted) throw new ApiException(400, "invalid_value", "The body is empty: there is nothing to append.");
+            if (!acks.HasStarted) throw new ApiException(400, "invalid_value", "The body is empty: there is nothing to append.");
+            await acks.FinishAsync(null, http.RequestAborted);
         }
-        catch (Exception e) when (http.Response.HasStarted && !http.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (acks.HasStarted && !http.RequestAborted.IsCancellationRequested)
         {
-            await WriteAsync(http, new ErrorEnvelope(errors.Explain(Reason(e), http).Body), ApiJson.Instance.ErrorEnvelope);
+            await acks.FinishAsync(new ErrorEnvelope(errors.Explain(Reason(e), http).Body), http.RequestAborted);
         }
         catch (OperationCanceledException e) when (!http.RequestAborted.IsCancellationRequested)
         {
@@ -86,23 +86,9 @@ internal sealed class FeedEndpoint(IConversationHost host, RequestBody body, Err
             yield return (ItemReader.Read(new JsonFields(document.RootElement, name)), piece.End);
         }
     }
-
-    static async Task WriteAsync<T>(HttpContext http, T value, JsonTypeInfo<T> type)
-    {
-        HttpResponse response = http.Response;
-        if (!response.HasStarted)
-        {
-            response.ContentType = "application/x-ndjson";
-            response.Headers.CacheControl = "no-store";
-            http.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
-        }
-        await JsonSerializer.SerializeAsync(response.Body, value, type, http.RequestAborted);
-        await response.Body.WriteAsync("\n"u8.ToArray(), http.RequestAborted);
-        await response.Body.FlushAsync(http.RequestAborted);
-    }
 }
 
-/// <summary>A stored piece.</summary>
+/// <summary>All pieces up to this one are stored.</summary>
 /// <param name="Number">Of the piece; the next is one more.</param>
 /// <param name="Seq">Of the event that holds it.</param>
 /// <param name="New">False when it had been appended before.</param>

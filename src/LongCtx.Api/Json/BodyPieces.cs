@@ -20,21 +20,24 @@ internal static class BodyPieces
         {
             ReadResult read = await body.ReadAsync(cancellation);
             ReadOnlySequence<byte> waiting = read.Buffer;
-            while (waiting.Slice(searched).PositionOf((byte)'\n') is { } feed)
+            try
             {
-                ReadOnlySequence<byte> line = waiting.Slice(0, waiting.GetPosition(1, feed));
-                if (line.Length > bytesMax) throw TooLong(bytesMax);
-                yield return new(Decode(line, end == 0), end += line.Length);
-                (waiting, searched) = (waiting.Slice(line.End), 0);
+                while (waiting.Slice(searched).PositionOf((byte)'\n') is { } feed)
+                {
+                    ReadOnlySequence<byte> line = waiting.Slice(0, waiting.GetPosition(1, feed));
+                    if (line.Length > bytesMax) throw TooLong(bytesMax);
+                    yield return new(Decode(line, end == 0), end += line.Length);
+                    (waiting, searched) = (waiting.Slice(line.End), 0);
+                }
+                if (waiting.Length > bytesMax) throw TooLong(bytesMax);
+                if (read.IsCompleted && waiting.Length > 0) yield return new(Decode(waiting, end == 0), end + waiting.Length);
+                if (read.IsCompleted) yield break;
+                searched = waiting.Length;
             }
-            if (waiting.Length > bytesMax) throw TooLong(bytesMax);
-            if (read.IsCompleted)
+            finally
             {
-                if (waiting.Length > 0) yield return new(Decode(waiting, end == 0), end + waiting.Length);
-                yield break;
+                body.AdvanceTo(waiting.Start, waiting.End); // also when the consumer leaves: the server reads the rest itself
             }
-            searched = waiting.Length;
-            body.AdvanceTo(waiting.Start, waiting.End);
         }
     }
 
@@ -46,14 +49,20 @@ internal static class BodyPieces
         {
             ReadResult read = await body.ReadAtLeastAsync(bytesMax + 1, cancellation);
             ReadOnlySequence<byte> waiting = read.Buffer;
-            while (waiting.Length > bytesMax || (read.IsCompleted && waiting.Length > 0))
+            try
             {
-                long length = waiting.Length <= bytesMax ? waiting.Length : Cut(waiting.Slice(0, bytesMax + 1).ToArray());
-                yield return new(Decode(waiting.Slice(0, length), end == 0), end += length);
-                waiting = waiting.Slice(length);
+                while (waiting.Length > bytesMax || (read.IsCompleted && waiting.Length > 0))
+                {
+                    long length = waiting.Length <= bytesMax ? waiting.Length : Cut(waiting.Slice(0, bytesMax + 1).ToArray());
+                    yield return new(Decode(waiting.Slice(0, length), end == 0), end += length);
+                    waiting = waiting.Slice(length);
+                }
+                if (read.IsCompleted) yield break;
             }
-            if (read.IsCompleted) yield break;
-            body.AdvanceTo(waiting.Start, waiting.End);
+            finally
+            {
+                body.AdvanceTo(waiting.Start, waiting.End);
+            }
         }
     }
 

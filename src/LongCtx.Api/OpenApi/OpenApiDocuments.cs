@@ -12,7 +12,7 @@ internal static class OpenApiDocuments
 {
     public const string Name = "longctx";
 
-    const string KeyScheme = "api_key", ErrorSchema = nameof(ErrorEnvelope);
+    const string KeyScheme = "api_key";
 
     public static void AddLongCtxOpenApi(this IServiceCollection services)
     {
@@ -39,29 +39,37 @@ internal static class OpenApiDocuments
         foreach (Type type in oneOf.Types) schema.OneOf.Add(await context.GetOrCreateSchemaAsync(type, null, cancellation));
     }
 
-    static Task DescribeAsync(OpenApiOperation described, OpenApiOperationTransformerContext context, CancellationToken cancellation)
+    static async Task DescribeAsync(OpenApiOperation described, OpenApiOperationTransformerContext context, CancellationToken cancellation)
     {
         Operation operation = context.Description.ActionDescriptor.EndpointMetadata.OfType<Operation>().Single();
         described.OperationId = operation.Name;
         described.Summary = operation.Summary;
+        described.Tags?.Clear();
         described.Parameters = [.. PathParameters(operation.Path), .. operation.Parameters.Select(Describe)];
-        foreach (string type in operation.RequestTypes)
+        if (described.RequestBody?.Content?.Remove(Routes.AnyMediaType, out OpenApiMediaType? json) == true) described.RequestBody.Content[Routes.Json] = json;
+        foreach (Media media in operation.RequestMedia)
         {
-            described.RequestBody ??= new OpenApiRequestBody { Content = new Dictionary<string, OpenApiMediaType>(StringComparer.Ordinal) };
-            described.RequestBody.Content![type] = new() { Schema = new OpenApiSchema { Type = JsonSchemaType.String } };
+            described.RequestBody ??= new OpenApiRequestBody { Content = NoContent() };
+            described.RequestBody.Content![media.Type] = new() { Schema = await SchemaAsync(media.Shape) };
         }
-        IOpenApiResponse ok = described.Responses!["200"];
-        foreach (string type in operation.ResponseTypes) ok.Content![type] = new() { Schema = new OpenApiSchema { Type = JsonSchemaType.String } };
-        described.Responses["default"] = new OpenApiResponse
-        {
-            Description = "OpenAI's error object.",
-            Content = new Dictionary<string, OpenApiMediaType>(StringComparer.Ordinal) { ["application/json"] = new() { Schema = new OpenApiSchemaReference(ErrorSchema, context.Document) } },
-        };
+        OpenApiResponse ok = (OpenApiResponse)described.Responses!["200"];
+        ok.Content ??= NoContent();
+        foreach (Media media in operation.ResponseMedia) ok.Content[media.Type] = new() { Schema = await SchemaAsync(media.Shape) };
+        described.Responses["default"] = new OpenApiResponse { Description = "OpenAI's error object.", Content = NoContent() };
+        described.Responses["default"].Content![Routes.Json] = new() { Schema = await SchemaAsync(typeof(ErrorEnvelope)) };
         if (!operation.IsOpen) described.Security = [new() { [new OpenApiSecuritySchemeReference(KeyScheme, context.Document)] = [] }];
-        return Task.CompletedTask;
+
+        async ValueTask<IOpenApiSchema> SchemaAsync(Type? shape)
+        {
+            if (shape is null) return new OpenApiSchema { Type = JsonSchemaType.String };
+            context.Document!.AddComponent(shape.Name, await context.GetOrCreateSchemaAsync(shape, null, cancellation));
+            return new OpenApiSchemaReference(shape.Name, context.Document);
+        }
     }
 
-    static async Task FinishAsync(OpenApiDocument document, OpenApiDocumentTransformerContext context, CancellationToken cancellation)
+    static Dictionary<string, OpenApiMediaType> NoContent() => new(StringComparer.Ordinal);
+
+    static Task FinishAsync(OpenApiDocument document, OpenApiDocumentTransformerContext context, CancellationToken cancellation)
     {
         document.Info = new()
         {
@@ -71,14 +79,13 @@ internal static class OpenApiDocuments
         };
         document.Servers = [];
         document.Tags = null;
-        document.AddComponent(ErrorSchema, await context.GetOrCreateSchemaAsync(typeof(ErrorEnvelope), null, cancellation));
         document.AddComponent(KeyScheme, new OpenApiSecurityScheme
         {
             Type = SecuritySchemeType.Http,
             Scheme = "bearer",
             Description = "Asked for where the server has keys.",
         });
-        foreach (OpenApiOperation operation in document.Paths.Values.SelectMany(p => p.Operations!.Values)) operation.Tags = null;
+        return Task.CompletedTask;
     }
 
     /// <summary>{id}, {item} and {**id}</summary>

@@ -30,6 +30,7 @@ internal sealed class ResponseStream(ErrorBoundary errors, Heartbeat heartbeat, 
                 await WriteAsync(sse, reader.Current, stop);
                 last = reader.Current.SequenceNumber;
             }
+            if (!sse.HasStarted) await sse.OpenAsync(stop); // the client has everything
         }
         catch (Exception e) when (!http.RequestAborted.IsCancellationRequested)
         {

@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 namespace LongCtx.Api.Responses;
 
 /// <summary>A response of which nothing is kept ('store': false): a completion in the shape of a turn's journal.</summary>
-internal sealed class StatelessResponse(ICompletionHost host, TimeProvider time)
+internal sealed class StatelessResponse(ICompletionHost host, Telemetry telemetry, TimeProvider time)
 {
     public async IAsyncEnumerable<ResponseEvent> StreamAsync(string tenant, ResponseCall call, [EnumeratorCancellation] CancellationToken cancellation)
     {
@@ -27,7 +27,7 @@ internal sealed class StatelessResponse(ICompletionHost host, TimeProvider time)
             Sampling = call.Options.Sampling,
         };
         string model = "";
-        await foreach (CompletionEvent e in host.CompleteAsync(tenant, request, cancellation))
+        await foreach (CompletionEvent e in telemetry.Counted(host.CompleteAsync(tenant, request, cancellation)))
         {
             switch (e)
             {

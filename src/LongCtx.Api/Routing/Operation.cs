@@ -16,17 +16,24 @@ internal sealed record Operation(string Method, string Path, RequestDelegate End
     /// <summary>Shape of the JSON body; null where there is none.</summary>
     public Type? Request { get; init; }
 
-    /// <summary>Media types that are taken besides JSON.</summary>
-    public string[] RequestTypes { get; init; } = [];
+    /// <summary>What is taken besides JSON.</summary>
+    public Media[] RequestMedia { get; init; } = [];
 
     /// <summary>Shape of the JSON answer.</summary>
     public Type? Response { get; init; }
 
-    /// <summary>Media types of answers that are no JSON.</summary>
-    public string[] ResponseTypes { get; init; } = [];
+    /// <summary>Answers that are no single JSON value.</summary>
+    public Media[] ResponseMedia { get; init; } = [];
 
     /// <summary>Parameters of the query and the head; those of the path are in <see cref="Path"/>.</summary>
     public Parameter[] Parameters { get; init; } = [];
+}
+
+/// <param name="Type">The media type.</param>
+/// <param name="Shape">Of the JSON in each line or event; null where it is no JSON.</param>
+internal sealed record Media(string Type, Type? Shape = null)
+{
+    public static Media Events(Type? shape = null) => new("text/event-stream", shape);
 }
 
 /// <param name="Type">string, long, bool, or string[] where it may be given several times.</param>

@@ -7,7 +7,7 @@ namespace LongCtx.Api.Routing;
 /// <summary>Puts operations at their paths: errors become answers, keys are asked for, and any other method is told which ones there are.</summary>
 internal sealed class Routes(ErrorBoundary boundary, Tenants tenants)
 {
-    const string Json = "application/json";
+    public const string Json = "application/json", AnyMediaType = "*/*";
 
     public void Map(IEndpointRouteBuilder endpoints, IEnumerable<Operation> operations)
     {
@@ -31,7 +31,8 @@ internal sealed class Routes(ErrorBoundary boundary, Tenants tenants)
         if (operation.Name is null) return;
         // ASP.NET describes an endpoint that has a method; a bare delegate's is not taken by itself.
         mapped.WithMetadata(operation, operation.Endpoint.Method, new ProducesResponseTypeMetadata(200, operation.Response, operation.Response is null ? [] : [Json]));
-        if (operation.Request is { } request) mapped.WithMetadata(new AcceptsMetadata([Json], request));
+        // With any other media type routing would choose by it; what is not JSON has its own answer.
+        if (operation.Request is { } request) mapped.WithMetadata(new AcceptsMetadata([AnyMediaType], request));
     }
 
     static string[] Methods(Operation operation) => operation.Method == "GET" ? ["GET", "HEAD"] : [operation.Method];

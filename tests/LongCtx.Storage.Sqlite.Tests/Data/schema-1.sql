@@ -52,7 +52,7 @@ CREATE TABLE segments (
     PRIMARY KEY (conversation, number)
 ) STRICT;
 INSERT INTO segments VALUES(1,1,0,X'0700000008000000','00ff');
-CREATE INDEX conversations_listed ON conversations (tenant, deleted, id);
+CREATE INDEX conversations_listed ON conversations (tenant, id, deleted) WHERE deleted IS NULL;
 CREATE INDEX conversations_live ON conversations (live) WHERE live = 1;
 CREATE INDEX conversations_purging ON conversations (purging) WHERE purging = 1;
 CREATE UNIQUE INDEX turns_by_id ON turns (conversation, turn_id);
