@@ -33,6 +33,8 @@ public sealed class StoredPageTests(Browser browser) : IClassFixture<Browser>, I
         await Expect(page.Locator(".message.user .tag")).ToContainTextAsync("left"); // the window is 256 tokens
         await Expect(page.Locator("#fill")).ToHaveTextAsync("full, moving on");
         await Expect(page.Locator("#evicted")).Not.ToHaveTextAsync("0");
+        await Expect(page.Locator("#visible")).ToHaveTextAsync(new Regex("^2[0-9]{2}$")); // of 256: as full as the policy keeps it
+        await Expect(page.Locator(".cursor")).ToHaveCountAsync(1);
         await Browser.KeepAsync(page, "conversation-light");
         await StopAsync(page);
         await Expect(page.Locator("#speed")).Not.ToHaveTextAsync("–");

@@ -16,6 +16,7 @@ export class StoredChat {
   #window = null;
   #capacity = 0;
   #sinks = 0;
+  #block = 1;
   #reply = null; // the message that is being written
   #figures = {};
   #speed = new Speed();
@@ -122,7 +123,7 @@ export class StoredChat {
   /** One event of the journal. */
   #take(kind, e) {
     $("empty").hidden = true;
-    if (e.policy) [this.#sinks, , , this.#capacity] = e.policy.split(",").map(Number);
+    if (e.policy) [this.#sinks, , , this.#capacity, this.#block] = e.policy.split(",").map(Number);
     if (e.kind && e.token_count) this.#grow(e);
     switch (kind) {
       case "rewound":
@@ -149,9 +150,6 @@ export class StoredChat {
         this.#figures.reply = this.#reply.to - this.#reply.from;
         this.#speed.add(this.#reply.to, e.at);
         break;
-      case "evicted":
-        this.#window.evicted = Math.max(0, e.first + e.count - this.#sinks);
-        break;
       case "completed":
       case "cancelled":
         this.#end(e, kind === "cancelled" ? "Stopped." : "The model ended its turn without a word.");
@@ -164,10 +162,14 @@ export class StoredChat {
     }
   }
 
-  /** How the window stands by the log alone; the end of a turn tells it exactly. */
+  /**
+   * How the window stands by the policy alone: what is over the capacity has left, in whole blocks. The end of a turn tells it exactly. (Segments in the journal are
+   * stored before they leave, so they do not tell.)
+   */
   #grow(e) {
     const total = e.token_start + e.token_count;
-    const evicted = this.#window.evicted;
+    const over = this.#capacity ? Math.max(0, total - this.#capacity) : 0;
+    const evicted = Math.max(this.#window.evicted, Math.ceil(over / this.#block) * this.#block);
     this.#window = { visible: total - evicted, capacity: this.#capacity, evicted, total, sinks: Math.min(this.#sinks, total) };
   }
 
@@ -202,7 +204,7 @@ export class StoredChat {
     this.#frame = 0;
     if (this.#reply?.text) {
       this.transcript.draw(this.#reply);
-      this.#reply.body.lastElementChild?.classList.add("cursor");
+      this.transcript.moveCursor(this.#reply);
     }
     showWindow(this.#window);
     this.transcript.mark(this.#window);

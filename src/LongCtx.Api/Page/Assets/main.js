@@ -78,7 +78,7 @@ async function reply() {
   const paint = () => {
     frame = 0;
     if (message.text) transcript.draw(message);
-    message.body.lastElementChild?.classList.add("cursor");
+    transcript.moveCursor(message);
     if (state) { showWindow(state); transcript.mark(state); }
     showReply({ ...figures, speed: speed.value });
     followEnd();

@@ -70,6 +70,12 @@ export class Transcript {
     else message.body.textContent = message.text;
   }
 
+  /** To the end of what has been written; paragraphs that did not change are the same elements as before. */
+  moveCursor(message) {
+    message.body.querySelectorAll(".cursor").forEach(node => node.classList.remove("cursor"));
+    message.body.lastElementChild?.classList.add("cursor");
+  }
+
   /** What the server is sent: everything said, without replies that never came. */
   request() {
     return this.messages.filter(m => m.role !== "assistant" || m.text).map(m => ({ role: m.role, content: m.text }));
