@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using LongCtx.Client.Tests;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
@@ -46,11 +47,11 @@ public sealed class StoredPageTests(Browser browser) : IClassFixture<Browser>, I
         await SayAsync(page, "Once upon a time");
         await TextAsync(page, longerThan: 100);
         await server.StopAsync();
-        await Expect(page.GetByRole(AriaRole.Status)).ToContainTextAsync("The connection is lost");
+        await Expect(page.Locator("#connection")).ToContainTextAsync("The connection is lost");
         await Browser.KeepAsync(page, "conversation-lost");
         int before = (await TextAsync(page, longerThan: 100)).Length;
         await server.StartAsync();
-        await Expect(page.GetByRole(AriaRole.Status)).ToBeHiddenAsync();
+        await Expect(page.Locator("#connection")).ToBeHiddenAsync();
         await TextAsync(page, longerThan: before + 100);
         await StopAsync(page);
         await Expect(page.Locator(".message.assistant")).ToHaveCountAsync(1);
@@ -125,10 +126,12 @@ public sealed class StoredPageTests(Browser browser) : IClassFixture<Browser>, I
         await Expect(page.GetByRole(AriaRole.Button, new() { Name = "Send" })).ToBeVisibleAsync();
     }
 
+    /// <summary>The newest reply when it has grown so long. The page's content policy forbids waiting inside it.</summary>
     static async Task<string> TextAsync(IPage page, int longerThan)
     {
-        await page.WaitForFunctionAsync("n => (document.querySelector('.message.assistant:last-of-type .body')?.textContent.length ?? 0) > n", longerThan);
-        return await page.Locator(".message.assistant .body").Last.TextContentAsync() ?? "";
+        ILocator reply = page.Locator(".message.assistant .body").Last;
+        await Expect(reply).ToContainTextAsync(new Regex($"[\\s\\S]{{{longerThan},}}"));
+        return await reply.TextContentAsync() ?? "";
     }
 
     /// <summary>What the page shows is what the server has. Markdown's signs are not shown.</summary>

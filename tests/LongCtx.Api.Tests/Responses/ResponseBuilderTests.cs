@@ -21,7 +21,7 @@ public sealed class ResponseBuilderTests(ITestOutputHelper output)
     [Fact]
     public void Expand_WholeTurn_IsTheFixedListOfEvents()
     {
-        List<ResponseEvent> events = Expand([Accepted, Event(new Delta("Hel")), Event(new Delta("")), Event(new Evicted(1, 4, 2, "")), Event(new Delta("lo")), Event(new Completed(FinishReason.Stop, Usage, "!", "!"))]);
+        List<ResponseEvent> events = Expand([Accepted, Event(new Delta("Hel")), Event(new Delta("")), Event(new Evicted(1, 4, 2, "h")), Event(new Delta("lo")), Event(new Completed(FinishReason.Stop, Usage, "!", "!"))]);
 
         Assert.Equal(
             ["response.created", "response.in_progress", "response.output_item.added", "response.content_part.added", "response.output_text.delta",
@@ -88,7 +88,7 @@ public sealed class ResponseBuilderTests(ITestOutputHelper output)
             {
                 journal.Add(Event(random.Next(4) switch
                 {
-                    0 => new Evicted(i, i, 1, ""),
+                    0 => new Evicted(i, i, 1, "h"),
                     1 => new Delta(""),
                     _ => new Delta(new string((char)('a' + random.Next(26)), random.Next(1, 5))),
                 }));

@@ -1,7 +1,9 @@
 using System.Globalization;
 using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
+using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
+using LongCtx.Engine.States;
 
 namespace LongCtx.Conversations.Local;
 
@@ -13,6 +15,9 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
 {
     const string Conversation = "conversation", Seq = "seq", Epoch = "epoch", Skipped = "skipped";
 
+    /// <summary>Keys are computed by the base model alone.</summary>
+    const string NoAdapter = "";
+
     readonly Lock _gate = new();
 
     /// <summary>False where nothing is kept on disk, or where the disk would not take it.</summary>
@@ -23,7 +28,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            await engine.SaveAsync(sequence, path, new Dictionary<string, string>(StringComparer.Ordinal)
+            await engine.SaveAsync(sequence, path, NoAdapter, new Dictionary<string, string>(StringComparer.Ordinal)
             {
                 [Conversation] = key.Id,
                 [Seq] = state.Seq.ToString(CultureInfo.InvariantCulture),
@@ -33,7 +38,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
             Trim();
             return true;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or LongCtxException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or LongCtxException or SequenceFileException)
         {
             warn($"the KV state of {key.Id} was not saved to {path}: {e.Message} It will be computed again when it is needed.");
             return false;
@@ -48,9 +53,10 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         if (!File.Exists(path)) return null;
         try
         {
-            (Sequence sequence, IReadOnlyDictionary<string, string> labels) = await engine.LoadSequenceAsync(model, path).ConfigureAwait(false);
+            (Sequence sequence, IReadOnlyDictionary<string, string> labels) =
+                await engine.LoadSequenceAsync(model, path, PolicyOptions.ParseRule(state.Policy!), NoAdapter, cancellation).ConfigureAwait(false);
             long seq = Number(labels, Seq), skipped = Number(labels, Skipped);
-            if (await ProblemAsync(skipped + sequence.Count, sequence.Policy.ToString(), labels, seq).ConfigureAwait(false) is not { } problem)
+            if (await ProblemAsync(skipped + sequence.Count, labels, seq).ConfigureAwait(false) is not { } problem)
             {
                 File.SetLastAccessTimeUtc(path, time.GetUtcNow().UtcDateTime);
                 return (sequence, skipped, seq);
@@ -59,7 +65,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
             sequence.Drop();
             warn($"the KV state {path} is not used: {problem}");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or LongCtxException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or LongCtxException or SequenceFileException)
         {
             warn($"the KV state {path} is not used: {e.Message}");
         }
@@ -67,10 +73,9 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         return null;
 
         // The journal may have lost its end since then (a failover), and may have grown another one.
-        async ValueTask<string?> ProblemAsync(long tokens, string policy, IReadOnlyDictionary<string, string> labels, long seq)
+        async ValueTask<string?> ProblemAsync(long tokens, IReadOnlyDictionary<string, string> labels, long seq)
         {
             if (labels.GetValueOrDefault(Conversation) != key.Id) return "it belongs to another conversation";
-            if (policy != state.Policy) return $"it has policy {policy}, the conversation {state.Policy}";
             if (seq < 1 || seq > state.Seq || tokens > state.Tokens) return $"it was saved at event {seq}, and the journal ends at {state.Seq}";
             var page = await store.ReadAsync(key, seq - 1, 1, cancellation).ConfigureAwait(false);
             if (page.Count == 0 || page[0].Seq != seq) return $"the journal no longer holds event {seq}";
