@@ -72,10 +72,13 @@ internal sealed class RedisConnection(string name, ConnectionMultiplexer journal
         {
             return keys.MoveNext();
         }
-        catch (Exception e) when (RedisErrors.IsFailure(e))
+        catch (Exception e) when (RedisErrors.IsFailure(Single(e)))
         {
-            throw RedisErrors.From(e, name, "look through its keys");
+            throw RedisErrors.From(Single(e), name, "look through its keys");
         }
+
+        // The newer client waits for a task here and throws what the task does.
+        static Exception Single(Exception e) => e is AggregateException { InnerException: { } inner } ? inner : e;
     }
 
     public static IEnumerable<IServer> Primaries(ConnectionMultiplexer multiplexer) =>

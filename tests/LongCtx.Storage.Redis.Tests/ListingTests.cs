@@ -110,6 +110,28 @@ public class ListingTests
     }
 
     [Fact]
+    public async Task Repair_ServerIsFrozen_SaysSoAndIsTriedAgain()
+    {
+        await using var server = await RedisServer.StartAsync();
+        await using (var patient = await server.OpenAsync()) await Samples.StartAsync(patient, Samples.Key());
+        TaskCompletionSource<StoreException> failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var store = await server.OpenAsync(o => o with
+        {
+            Configuration = o.Configuration + ",syncTimeout=100",
+            TotalTimeout = TimeSpan.FromMilliseconds(200),
+            AttemptTimeout = TimeSpan.FromMilliseconds(100),
+            RepairInterval = TimeSpan.FromSeconds(1),
+            OnRepairFailed = e => failed.TrySetResult(e),
+        });
+        server.Pause();
+        Assert.True((await Assert.ThrowsAsync<StoreException>(() => store.RepairListingsAsync(Stop))).IsTransient);
+        Assert.True((await failed.Task.WaitAsync(Stop)).IsTransient);
+        server.Resume();
+        await server.ShellAsync("DEL", "lc:tenant:default");
+        while (await server.ShellAsync("ZCARD", "lc:tenant:default") == "0") await Task.Yield();
+    }
+
+    [Fact]
     public async Task LiveEntry_OfALaterTurn_OutlivesALateRemoval()
     {
         await using var server = await RedisServer.StartAsync();

@@ -19,9 +19,9 @@ internal sealed class Load(IConversationStore store, int conversations)
     public int Failures => Volatile.Read(ref failures);
 
     /// <summary>Returns when all conversations are there; the task that it gives ends with the last append.</summary>
-    public async Task<Task> StartAsync(int appends)
+    public async Task<Task> StartAsync(IConversationStore patient, int appends)
     {
-        var owners = await Task.WhenAll(Enumerable.Range(0, conversations).Select(c => Samples.StartAsync(store, Samples.Key(c))));
+        var owners = await Task.WhenAll(Enumerable.Range(0, conversations).Select(c => Samples.StartAsync(patient, Samples.Key(c))));
         return Task.WhenAll(owners.Select((owner, c) => Task.Run(() => WriteAsync(c, owner, appends))));
     }
 

@@ -12,8 +12,8 @@ public class ResilienceTests
     public async Task ServerIsDown_CircuitOpens_AndClosesWhenItIsBack()
     {
         await using var server = await RedisServer.StartAsync();
+        await using (var patient = await server.OpenAsync()) await Samples.StartAsync(patient, Samples.Key());
         await using var store = await server.OpenAsync(o => o with { AttemptTimeout = TimeSpan.FromMilliseconds(100), TotalTimeout = TimeSpan.FromSeconds(1) });
-        await Samples.StartAsync(store, Samples.Key());
         await server.KillAsync();
         var failures = await Task.WhenAll(Enumerable.Range(0, 40).Select(_ => Assert.ThrowsAsync<StoreException>(async () => await store.FindAsync(Samples.Key(), Stop))));
         Assert.All(failures, f => Assert.True(f.IsTransient));
