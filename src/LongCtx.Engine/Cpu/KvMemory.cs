@@ -67,6 +67,38 @@ internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int
         _biased[id] = true;
     }
 
+    /// <summary>[layers, heads] pieces of one kind, back to back.</summary>
+    public void Read(int id, KvPart part, Span<byte> destination)
+    {
+        (int offset, int bytes) = InHead(part);
+        byte* head = Block(id) + offset;
+        for (int at = 0; at < destination.Length; at += bytes, head += HeadBytes) new ReadOnlySpan<byte>(head, bytes).CopyTo(destination[at..]);
+    }
+
+    /// <summary>The same the other way. Keys come first: a block that gets new ones has no bias until it gets those too.</summary>
+    public void Write(int id, KvPart part, ReadOnlySpan<byte> source)
+    {
+        (int offset, int bytes) = InHead(part);
+        byte* head = Block(id) + offset;
+        for (int at = 0; at < source.Length; at += bytes, head += HeadBytes) source.Slice(at, bytes).CopyTo(new(head, bytes));
+        if (part == KvPart.Biases) _biased[id] = source.ContainsAnyExcept((byte)0);
+        else if (part == KvPart.Keys && _biased[id]) ClearBiases(id);
+    }
+
+    void ClearBiases(int id)
+    {
+        byte* block = Block(id);
+        for (long head = 0; head < BlockBytes; head += HeadBytes) new Span<byte>(block + head + BiasOffset, BlockSize * sizeof(float)).Clear();
+        _biased[id] = false;
+    }
+
+    (int Offset, int Bytes) InHead(KvPart part) => part switch
+    {
+        KvPart.Keys => (0, KeyBytes),
+        KvPart.Values => (KeyBytes, ValueBytes),
+        _ => (BiasOffset, BlockSize * sizeof(float)),
+    };
+
     public void Dispose()
     {
         foreach (NativeBuffer? slab in _slabs) slab?.Dispose();

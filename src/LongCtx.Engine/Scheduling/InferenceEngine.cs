@@ -11,9 +11,11 @@ namespace LongCtx.Engine.Scheduling;
 /// One engine thread for one device, serving all loaded models. It owns runners, pools and sequences and runs at its own pace; others
 /// hand it bounded work and read channels. All public members are thread-safe.
 /// </summary>
-public sealed class InferenceEngine : IAsyncDisposable
+public sealed partial class InferenceEngine : IAsyncDisposable
 {
     readonly ConcurrentQueue<Action> _commands = new();
+    readonly ConcurrentQueue<Action> _slices = new(); // longer than a command: one comes between two steps
+    readonly Lock _lateGate = new();
     readonly SemaphoreSlim _signal = new(0, 1);
     readonly WorkerPool _workers;
     readonly Thread _thread;
@@ -90,9 +92,14 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <exception cref="LongCtxException">The policy cannot be honoured for the model.</exception>
     public Sequence CreateSequence(DecoderModel model, AttentionPolicy policy)
     {
+        RequireHonourable(model, policy);
+        return new(this, model, policy, new KvSequence(model.Runner.Pool, policy), new PenaltyWindow());
+    }
+
+    static void RequireHonourable(DecoderModel model, AttentionPolicy policy)
+    {
         if (policy.Problem(model.TrainedLength) is { } problem)
             throw new LongCtxException(ErrorCode.InvalidRequest, $"policy {policy}: {problem}", "policy");
-        return new(this, model, policy, new KvSequence(model.Runner.Pool, policy), new PenaltyWindow());
     }
 
     /// <summary>
@@ -162,10 +169,13 @@ public sealed class InferenceEngine : IAsyncDisposable
 
     internal double Seconds(long from, long to) => Options.Time.GetElapsedTime(from, to).TotalSeconds;
 
-    internal void Post(Action command)
+    internal void Post(Action command) => Post(command, _commands);
+
+    void Post(Action command, ConcurrentQueue<Action> queue)
     {
-        _commands.Enqueue(command);
+        queue.Enqueue(command);
         Wake();
+        if (_stopped.Task.IsCompleted) EndLateWork(); // nobody else would, and its caller waits
     }
 
     internal void Wake()
@@ -187,9 +197,11 @@ public sealed class InferenceEngine : IAsyncDisposable
     static LongCtxException Stopping() => new(ErrorCode.ShuttingDown, "the server is shutting down");
 
     ModelScheduler SchedulerOf(DecoderModel model) =>
-        _schedulers.Find(s => s.Model == model) ?? throw new LongCtxException(ErrorCode.ModelNotFound, $"model {model.Name} is not loaded in this engine", "model");
+        Array.Find(Volatile.Read(ref _published), s => s.Model == model) ?? throw new LongCtxException(ErrorCode.ModelNotFound, $"model {model.Name} is not loaded in this engine", "model");
 
-    Task<T> OnEngine<T>(Func<T> work)
+    Task<T> OnEngine<T>(Func<T> work) => OnEngine(work, _commands);
+
+    Task<T> OnEngine<T>(Func<T> work, ConcurrentQueue<Action> queue)
     {
         var result = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
         if (_stopping)
@@ -209,7 +221,7 @@ public sealed class InferenceEngine : IAsyncDisposable
             {
                 result.SetException(e); // the caller awaits it
             }
-        });
+        }, queue);
         return result.Task;
     }
 
@@ -218,18 +230,29 @@ public sealed class InferenceEngine : IAsyncDisposable
         while (!_stopping)
         {
             while (_commands.TryDequeue(out Action? command)) command();
-            bool worked = false;
+            bool worked = _slices.TryDequeue(out Action? slice);
+            slice?.Invoke();
             foreach (ModelScheduler scheduler in _schedulers) worked |= scheduler.Step();
-            if (!worked && _commands.IsEmpty && !_stopping) _signal.Wait();
+            if (!worked && _commands.IsEmpty && _slices.IsEmpty && !_stopping) _signal.Wait();
         }
 
-        foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
-        while (_commands.TryDequeue(out Action? command)) command(); // what was submitted meanwhile
-        foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
+        EndLateWork();
         foreach (ModelScheduler scheduler in _schedulers) scheduler.Dispose();
         foreach (EncoderModel encoder in _encoders) encoder.Dispose();
         _workers.Dispose();
         _stopped.SetResult();
+        EndLateWork(); // what was submitted meanwhile
+    }
+
+    /// <summary>Whatever is submitted once the engine stops ends with <see cref="ErrorCode.ShuttingDown"/>.</summary>
+    void EndLateWork()
+    {
+        lock (_lateGate)
+        {
+            foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
+            while (_commands.TryDequeue(out Action? command) || _slices.TryDequeue(out command)) command();
+            foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
+        }
     }
 
     /// <summary>Ends all generations with <see cref="ErrorCode.ShuttingDown"/> and frees everything.</summary>

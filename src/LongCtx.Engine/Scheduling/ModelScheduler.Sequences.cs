@@ -58,6 +58,6 @@ internal sealed partial class ModelScheduler
         sequence.IsDropped = true;
         _idle.Remove(sequence);
         sequence.Cache.Dispose();
-        Volatile.Write(ref _blocksUsed, BlocksTotal - _runner.Pool.FreeCount);
+        PublishBlocksUsed();
     }
 }

@@ -68,6 +68,7 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
     public bool Step()
     {
         DropCancelled();
+        ServeClaims();
         Admit();
         Schedule();
         if (_scheduled.Count == 0) return false;
@@ -82,7 +83,7 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
         }
 
         foreach ((Generation generation, int entry) in _scheduled) Advance(generation, entry);
-        Volatile.Write(ref _blocksUsed, BlocksTotal - _runner.Pool.FreeCount);
+        PublishBlocksUsed();
         return true;
     }
 
@@ -107,6 +108,7 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
 
     void Admit()
     {
+        if (_claims.Exists(c => c.IsLoad)) return;
         while (_waiting.Count > 0 && _running.Count < engine.Options.RunningMax && MakeRoom(_waiting.Peek()))
         {
             Generation g = _waiting.Dequeue();
@@ -118,7 +120,7 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
             if (!g.IsPrefilling && g.Ending is not null) EndWithoutSampling(g);
         }
 
-        if (_running.Count > 0 || !_waiting.TryPeek(out Generation? stuck)) return;
+        if (_running.Count > 0 || _transfers > 0 || !_waiting.TryPeek(out Generation? stuck)) return;
         // Nothing runs and nothing idle is left: what waits holds the blocks itself. The oldest gives way, or none would ever go on.
         _waiting.Dequeue();
         engine.LeftQueue();
@@ -225,6 +227,7 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
 
     public void FailAll(LongCtxException reason)
     {
+        FailClaims(reason);
         while (_waiting.TryDequeue(out Generation? g))
         {
             engine.LeftQueue();
