@@ -109,7 +109,7 @@ public sealed class TransferTests : IAsyncLifetime
     [Fact]
     public async Task Load_WhileTheMemoryIsPromised_WaitsForTheReplyAndMakesIdleOnesGiveWay()
     {
-        await SaveAsync(700); // 10 of 16 blocks
+        await SaveAsync(700); // 9 of 16 blocks
         Sequence idle = await FedAsync(100), running = _engine.CreateSequence(_model, Streaming);
         idle.Release();
         Generation paused = Generate(running, _text[..50], 1500); // may come to need 11
@@ -155,10 +155,10 @@ public sealed class TransferTests : IAsyncLifetime
         Sequence pinned = await FedAsync(600);
         Assert.Equal(ErrorCode.QueueFull, (await Assert.ThrowsAsync<LongCtxException>(() => LoadAsync())).Code);
         Assert.True(pinned.IsHeld);
-        await StartAsync(blocks: 9);
+        await StartAsync(blocks: 8);
         var tooSmall = await Assert.ThrowsAsync<LongCtxException>(() => LoadAsync());
         Assert.Equal(ErrorCode.InvalidRequest, tooSmall.Code);
-        Assert.Contains("needs 10 KV blocks and the server has 9", tooSmall.Message);
+        Assert.Contains("needs 9 KV blocks and the server has 8", tooSmall.Message);
     }
 
     [Fact]
@@ -283,9 +283,9 @@ public sealed class TransferTests : IAsyncLifetime
         using MemoryStream fresh = new(), used = new();
         Sequence sequence = await FedAsync(70);
         await _engine.SaveAsync(sequence, fresh, "", NoLabels, Cancellation);
-        await StartAsync(blocks: 3); // the one before leaves its numbers in all of them
+        await StartAsync(blocks: 6); // the one before leaves its numbers in them
         Sequence other = _engine.CreateSequence(_model, Streaming);
-        await _engine.Submit(new() { Sequence = other, Tokens = _text.AsMemory(500, 120), FeedOnly = true }).Completion;
+        await _engine.Submit(new() { Sequence = other, Tokens = _text.AsMemory(500, 200), FeedOnly = true }).Completion;
         other.Drop();
         sequence = await FedAsync(70);
         await _engine.SaveAsync(sequence, used, "", NoLabels, Cancellation);
