@@ -63,6 +63,8 @@ internal static class App
     public static RootCommand CreateRoot(Terminal terminal) => new("Conversations with a language model that never have to end.")
     {
         ChatCommand.Create(terminal),
+        ConversationsCommand.Create(terminal),
+        FeedCommand.Create(terminal),
         ServeCommand.Create(),
         GenerateCommand.Create(terminal),
         TokenizeCommand.Create(terminal),

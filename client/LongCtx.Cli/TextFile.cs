@@ -6,11 +6,17 @@ namespace LongCtx.Cli;
 internal static class TextFile
 {
     /// <summary>The whole file as UTF-8; invalid bytes become U+FFFD, a byte order mark stays, line ends stay.</summary>
-    public static string Read(string path)
+    public static string Read(string path) => Try(path, "read", () => Encoding.UTF8.GetString(File.ReadAllBytes(path)));
+
+    public static Stream Open(string path) => Try(path, "read", () => File.OpenRead(path));
+
+    public static StreamWriter Create(string path) => Try(path, "write", () => new StreamWriter(path));
+
+    static T Try<T>(string path, string verb, Func<T> access)
     {
         try
         {
-            return Encoding.UTF8.GetString(File.ReadAllBytes(path));
+            return access();
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
@@ -18,10 +24,10 @@ internal static class TextFile
             {
                 _ when Directory.Exists(path) => "it is a directory, not a text file",
                 FileNotFoundException or DirectoryNotFoundException => "there is no such file",
-                UnauthorizedAccessException => "you may not read it",
+                UnauthorizedAccessException => $"you may not {verb} it",
                 _ => failure.Message,
             };
-            throw new LongCtxException(ErrorCode.InvalidRequest, $"cannot read '{path}': {reason}", inner: failure);
+            throw new LongCtxException(ErrorCode.InvalidRequest, $"cannot {verb} '{path}': {reason}", inner: failure);
         }
     }
 }

@@ -23,7 +23,7 @@ internal static class ListenAddress
         if (address.PathBase.Length > 0) throw Bad($"'{url}' must not have a path");
         if (!address.IsUnixPipe && address.Port is < 0 or > ushort.MaxValue) throw Bad($"the port of '{url}' must be 0 to {ushort.MaxValue}");
         if (!allowRemote && !IsLocal(address))
-            throw Bad($"'{url}' can be reached from other machines and there are no API keys yet; use {ServerOptions.DefaultUrl}, or add --allow-remote");
+            throw Bad($"'{url}' can be reached from other machines; use {ServerOptions.DefaultUrl}, or configure API keys (--new-key TENANT makes one) and add --allow-remote");
     }
 
     static bool IsLocal(BindingAddress address) =>

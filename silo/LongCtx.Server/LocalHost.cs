@@ -1,38 +1,57 @@
 using LongCtx.Conversations.Local;
+using LongCtx.Conversations.Storage;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Files;
 using LongCtx.Engine.Models;
 using LongCtx.Engine.Scheduling;
 using LongCtx.Engine.Templates;
 using LongCtx.Engine.Tokenization;
+using LongCtx.Storage.Sqlite;
 
 namespace LongCtx.Server;
 
-/// <summary>A conversation host in this process together with the engine it stands on: the one composition for local work.</summary>
-public sealed class LocalHost : IConversationHost, IAsyncDisposable
+/// <summary>Opens a conversation host in this process together with the engine it stands on: the one composition for local work.</summary>
+public static class LocalHost
 {
     public const string DefaultModel = "smollm2-135m-instruct";
     public const string DefaultEncoder = "all-minilm-l6-v2";
 
-    readonly InferenceEngine _engine;
-    readonly LocalConversationHost _host;
-
-    LocalHost(InferenceEngine engine, LocalConversationHost host) => (_engine, _host) = (engine, host);
-
     /// <summary>What the server's options ask for; without models the bundled default. Embeddings are served in any case.</summary>
     /// <exception cref="LongCtxException">A model cannot be used, or an option cannot be honoured.</exception>
-    public static async ValueTask<IConversationHost> OpenAsync(ServerOptions options, CancellationToken cancellation)
+    public static async ValueTask<ICompletionHost> OpenAsync(ServerOptions options, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
-        return await OpenAsync(
-            options.Models is [] ? [DefaultModel] : options.Models, new(options.Policy, options.Capacity), options.Threads, withEncoder: true);
+        IReadOnlyList<string> models = options.Models is [] ? [DefaultModel] : options.Models;
+        ConversationOptions? conversations = options.Data == ServerOptions.NoData ? null : await OpenStoreAsync(options, cancellation);
+        LocalConversationHost host = await OpenAsync(models, new(options.Policy, options.Capacity), options.Threads, withEncoder: true, conversations);
+        if (conversations is not null) await host.ResumeAsync(cancellation);
+        return host;
     }
+
+    static async ValueTask<ConversationOptions> OpenStoreAsync(ServerOptions options, CancellationToken cancellation)
+    {
+        string directory = options.Data ?? ServerOptions.DefaultData;
+        try
+        {
+            var store = await SqliteConversationStore.OpenAsync(new() { Directory = directory, Durability = options.Durability }, cancellation);
+            foreach (string warning in store.Description.Warnings) Warn(warning);
+            return new() { Store = store, KvDirectory = Path.Combine(directory, "kv"), Warn = Warn };
+        }
+        catch (StoreException e)
+        {
+            throw new LongCtxException(ErrorCode.InvalidRequest, $"{e.Message} (--data {directory}; --data none keeps no conversations)", "data", e);
+        }
+    }
+
+    static void Warn(string message) => Console.Error.WriteLine("longctx: " + message);
 
     /// <param name="models">Names of bundled models, or paths; the first decoder is the default.</param>
     /// <param name="policy">What every conversation gets.</param>
     /// <param name="threads">Compute threads; null is one per core.</param>
     /// <param name="withEncoder">Load the bundled encoder unless <paramref name="models"/> name one.</param>
-    public static async Task<LocalHost> OpenAsync(IReadOnlyList<string> models, PolicyOptions policy, int? threads, bool withEncoder = false)
+    /// <param name="conversations">How conversations are kept; null keeps none. The store is closed if opening fails.</param>
+    public static async Task<LocalConversationHost> OpenAsync(
+        IReadOnlyList<string> models, PolicyOptions policy, int? threads, bool withEncoder = false, ConversationOptions? conversations = null)
     {
         var defaults = new EngineOptions();
         var engine = new InferenceEngine(defaults with { Threads = threads ?? defaults.Threads });
@@ -50,26 +69,15 @@ public sealed class LocalHost : IConversationHost, IAsyncDisposable
             }
 
             if (withEncoder && encoders.Count == 0) encoders.Add(await engine.LoadEncoderAsync(catalog.Resolve(DefaultEncoder), DefaultEncoder));
-            return new(engine, new LocalConversationHost(engine, decoders, encoders, new LocalHostOptions { Policy = policy }));
+            return new LocalConversationHost(engine, decoders, encoders, new LocalHostOptions { Policy = policy }, conversations);
         }
         catch (Exception e)
         {
             await engine.DisposeAsync();
+            if (conversations is not null) await conversations.Store.DisposeAsync();
             if (e is ModelFileException or TokenizerException or ChatTemplateException)
                 throw new LongCtxException(ErrorCode.InvalidRequest, "the model cannot be used: " + e.Message, "model", e);
             throw;
         }
     }
-
-    public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) => _host.ListModelsAsync(cancellation);
-
-    public IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, CancellationToken cancellation = default) =>
-        _host.CompleteAsync(tenant, request, cancellation);
-
-    public ValueTask<EmbeddingResult> EmbedAsync(string tenant, EmbeddingRequest request, CancellationToken cancellation = default) =>
-        _host.EmbedAsync(tenant, request, cancellation);
-
-    public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default) => _host.GetStatusAsync(cancellation);
-
-    public ValueTask DisposeAsync() => _engine.DisposeAsync();
 }

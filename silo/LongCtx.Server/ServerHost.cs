@@ -16,16 +16,18 @@ public static class ServerHost
     /// <paramref name="options"/> say is what happens.
     /// </summary>
     /// <exception cref="LongCtxException">An option cannot be honoured.</exception>
-    public static WebApplication Build(ServerOptions options, IConversationHost host, Action<ApiOptions>? configureApi = null)
+    public static WebApplication Build(ServerOptions options, ICompletionHost host, Action<ApiOptions>? configureApi = null)
     {
         options.Validate();
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "LongCtx.Server" });
         builder.WebHost.UseKestrelCore().UseUrls([.. options.Urls]).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         AddLogging(builder.Logging, options.Log);
         builder.Services.AddSingleton(host);
+        if (host is IConversationHost conversations) builder.Services.AddSingleton(conversations);
         builder.Services.AddLongCtxApi(api =>
         {
             api.MaxBodyBytes = options.MaxBodyMebibytes << 20;
+            api.Keys = options.Keys;
             configureApi?.Invoke(api);
         });
         // Replies end by themselves after the grace; the web server waits a little longer, so that they can still say so.

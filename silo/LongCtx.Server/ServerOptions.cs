@@ -1,3 +1,5 @@
+using LongCtx.Api;
+using LongCtx.Conversations.Storage;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
 using Microsoft.Extensions.Logging;
@@ -8,7 +10,17 @@ namespace LongCtx.Server;
 public sealed record ServerOptions
 {
     public const string DefaultUrl = "http://127.0.0.1:8080";
+    public const string NoData = "none";
+
+    /// <summary>Where clients on this machine look for their API key; it says nothing to the server.</summary>
+    public const string ClientKeyVariable = "LONGCTX_API_KEY";
+
     const int MebibytesMax = 1023;
+
+    /// <summary>The user's own directory for application data, mostly ~/.local/share/longctx.</summary>
+    public static string DefaultData =>
+        Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify), "longctx");
+
     /// <summary>Where to listen: http addresses, several separated by ';' in the text forms.</summary>
     public IReadOnlyList<string> Urls { get; init; } = [DefaultUrl];
 
@@ -23,7 +35,16 @@ public sealed record ServerOptions
     /// <summary>Compute threads; null is one per core.</summary>
     public int? Threads { get; init; }
 
-    /// <summary>Listen on addresses that other machines reach, although there are no API keys yet.</summary>
+    /// <summary>Where conversations are kept: one database and the saved KV states. Null is <see cref="DefaultData"/>; "none" keeps none.</summary>
+    public string? Data { get; init; }
+
+    /// <summary>What an acknowledged write survives.</summary>
+    public Durability Durability { get; init; } = Durability.Standard;
+
+    /// <summary>Who may use the API. None is whoever can connect, which is then this machine only.</summary>
+    public IReadOnlyList<ApiKey> Keys { get; init; } = [];
+
+    /// <summary>Listen on addresses that other machines reach; needs <see cref="Keys"/>.</summary>
     public bool AllowRemote { get; init; }
 
     /// <summary>Largest request body.</summary>
@@ -37,6 +58,9 @@ public sealed record ServerOptions
     {
         Check(Urls.Count > 0, "urls", "at least one address is needed");
         foreach (string url in Urls) ListenAddress.Parse(url, AllowRemote);
+        Check(Data is null || Data.Trim().Length > 0, "data", "a directory must be named, or none");
+        ApiKey.Validate(Keys);
+        Check(!AllowRemote || Keys.Count > 0, "allow-remote", "without API keys only this machine may connect; make a key with --new-key TENANT and configure it as 'keys'");
         Check(Models.All(m => m.Trim().Length > 0), "model", "a model name or path must not be empty");
         Check(PolicyOptions.Presets.Contains(Policy), "policy", $"'{Policy}' is none of {string.Join(", ", PolicyOptions.Presets)}");
         Check(Capacity is null or >= 1, "capacity", $"it must be at least 1 token, not {Capacity}");

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Reflection;
+using LongCtx.Api;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.Hosting;
@@ -7,7 +8,7 @@ using Microsoft.Extensions.Hosting;
 namespace LongCtx.Server;
 
 /// <summary>Opens the host that the options ask for; it is disposed with the server.</summary>
-public delegate ValueTask<IConversationHost> OpenHost(ServerOptions options, CancellationToken cancellation);
+public delegate ValueTask<ICompletionHost> OpenHost(ServerOptions options, CancellationToken cancellation);
 
 /// <summary>A server process from its arguments to its exit code: 0 stopped as asked, 2 could not start, with one line that says why.</summary>
 public static class ServerProcess
@@ -20,7 +21,13 @@ public static class ServerProcess
           --policy NAME       full, window, streaming, selfextend or endless (endless)
           --capacity TOKENS   most keys a token may see
           --threads N         compute threads (one per core)
-          --allow-remote      listen where other machines can connect; there are no API keys yet
+          --data DIR          where conversations are kept (~/.local/share/longctx); none keeps none
+          --durability LEVEL  what an acknowledged write survives: relaxed (this process's death), standard (the same, and power loss but for
+                              the last second), strict (power loss) (standard)
+          --keys JSON         API keys as [{"tenant": "alice", "sha256": "...", "name": "laptop", "max_conversations": 1000, "max_live_turns": 8}];
+                              better kept in longctx.json. The last three are optional. Without keys only this machine may connect
+          --new-key TENANT    makes a key, prints it and what to configure for it, and ends
+          --allow-remote      listen where other machines can connect; needs keys
           --max-body-mib N    largest request body, 1 to 1023 (32)
           --log LEVEL         trace, debug, information, warning, error or none, to standard error (information)
 
@@ -38,6 +45,12 @@ public static class ServerProcess
         }
         try
         {
+            if (arguments.Any(a => a.StartsWith("--new-key", StringComparison.Ordinal)))
+            {
+                if (arguments is not ["--new-key", var tenant]) throw new LongCtxException(ErrorCode.InvalidRequest, "--new-key takes a tenant and stands alone: --new-key alice");
+                await output.WriteLineAsync(NewKey(tenant));
+                return 0;
+            }
             ServerOptions options = ServerSettings.Read(arguments, EnvironmentVariables(), Environment.CurrentDirectory);
             return await RunAsync(options, open, output, errors, cancellation);
         }
@@ -55,7 +68,7 @@ public static class ServerProcess
         try
         {
             options.Validate();
-            IConversationHost host = await open(options, cancellation);
+            ICompletionHost host = await open(options, cancellation);
             await using IAsyncDisposable? owned = host as IAsyncDisposable;
             await using WebApplication app = ServerHost.Build(options, host);
             await StartAsync(app, options, cancellation);
@@ -69,6 +82,17 @@ public static class ServerProcess
             await errors.WriteLineAsync(OneLine(e.Message));
             return 2;
         }
+    }
+
+    static string NewKey(string tenant)
+    {
+        (string secret, ApiKey key) = ApiKey.New(tenant);
+        return $$"""
+            {{secret}}
+
+            This is the only time the key is shown: give it to its user. The server keeps its hash; add to longctx.json:
+              "keys": [{"tenant": "{{key.Tenant}}", "sha256": "{{key.Sha256}}"}]
+            """;
     }
 
     static string Version => typeof(ServerProcess).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+')[0];

@@ -1,5 +1,8 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Serialization;
+using LongCtx.Api;
+using LongCtx.Conversations.Storage;
 using LongCtx.Engine.Models;
 using Microsoft.Extensions.Logging;
 
@@ -14,7 +17,16 @@ internal sealed class ServerSettings
     const string EnvironmentPrefix = "LONGCTX_";
     public const string FileName = "longctx.json";
 
-    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "allow-remote", "max-body-mib", "log"];
+    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "data", "durability", "keys", "allow-remote", "max-body-mib", "log"];
+
+    static readonly JsonSerializerOptions KeyJson = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
+        AllowDuplicateProperties = false,
+    };
 
     readonly Dictionary<string, IReadOnlyList<string>> values = new(StringComparer.Ordinal);
     readonly Dictionary<string, string> origins = new(StringComparer.Ordinal);
@@ -49,11 +61,14 @@ internal sealed class ServerSettings
         }
     }
 
-    /// <summary>All but the model catalogue's own variable: LONGCTX_MAX_BODY_MIB is max-body-mib; several models are separated by ';'.</summary>
+    /// <summary>All but the model catalogue's own variable and the clients' key: LONGCTX_MAX_BODY_MIB is max-body-mib; several models are separated by ';'.</summary>
     void AddEnvironment(IReadOnlyDictionary<string, string> environment)
     {
-        foreach ((string key, string value) in environment.Where(e => e.Key.StartsWith(EnvironmentPrefix, StringComparison.Ordinal) && e.Key != ModelCatalog.DirectoriesVariable))
-            Set(key[EnvironmentPrefix.Length..].ToLowerInvariant().Replace('_', '-'), value.Split(';', StringSplitOptions.RemoveEmptyEntries), key);
+        foreach ((string key, string value) in environment.Where(e => e.Key.StartsWith(EnvironmentPrefix, StringComparison.Ordinal) && e.Key is not (ModelCatalog.DirectoriesVariable or ServerOptions.ClientKeyVariable)))
+        {
+            string name = key[EnvironmentPrefix.Length..].ToLowerInvariant().Replace('_', '-');
+            Set(name, name == "keys" ? [value] : value.Split(';', StringSplitOptions.RemoveEmptyEntries), key);
+        }
     }
 
     /// <summary>--name value or --name=value; --model may be repeated, --allow-remote needs no value.</summary>
@@ -95,12 +110,32 @@ internal sealed class ServerSettings
             Policy = One("policy") ?? defaults.Policy,
             Capacity = Integer("capacity"),
             Threads = Integer("threads"),
+            Data = One("data"),
+            Durability = One("durability") is { } durability ? DurabilityOf(durability) : defaults.Durability,
+            Keys = Keys() ?? defaults.Keys,
             AllowRemote = Flag("allow-remote") ?? defaults.AllowRemote,
             MaxBodyMebibytes = Integer("max-body-mib") ?? defaults.MaxBodyMebibytes,
             Log = One("log") is { } level ? Level(level) : defaults.Log,
         };
         options.Validate();
         return options;
+    }
+
+    /// <summary>Each value is one key, or a list of keys, as JSON.</summary>
+    List<ApiKey>? Keys()
+    {
+        if (!values.TryGetValue("keys", out IReadOnlyList<string>? texts)) return null;
+        try
+        {
+            List<ApiKey?> keys = [.. texts.SelectMany(text => text.TrimStart().StartsWith('[')
+                ? JsonSerializer.Deserialize<List<ApiKey?>>(text, KeyJson)!
+                : [JsonSerializer.Deserialize<ApiKey>(text, KeyJson)])];
+            return keys.Contains(null) ? throw new JsonException("a key is null") : [.. keys.Select(k => k!)];
+        }
+        catch (JsonException e)
+        {
+            throw Bad($"{origins["keys"]}: keys must be [{{\"tenant\": \"alice\", \"sha256\": \"...\"}}]: {e.Message}");
+        }
     }
 
     string? One(string name)
@@ -116,6 +151,9 @@ internal sealed class ServerSettings
     bool? Flag(string name) => One(name) is not { } text ? null
         : bool.TryParse(text, out bool flag) ? flag
         : throw Bad($"{origins[name]}: '{text}' is neither true nor false");
+
+    Durability DurabilityOf(string text) => text.All(char.IsAsciiLetter) && Enum.TryParse(text, ignoreCase: true, out Durability level) ? level
+        : throw Bad($"{origins["durability"]}: '{text}' is none of relaxed, standard, strict");
 
     LogLevel Level(string text) => text.All(char.IsAsciiLetter) && Enum.TryParse(text, ignoreCase: true, out LogLevel level) ? level
         : throw Bad($"{origins["log"]}: '{text}' is none of trace, debug, information, warning, error, none");

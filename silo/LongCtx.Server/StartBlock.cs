@@ -8,7 +8,7 @@ namespace LongCtx.Server;
 internal static class StartBlock
 {
     public static async Task<string> WriteAsync(
-        IEnumerable<string> urls, ServerOptions options, IConversationHost host, string version, CancellationToken cancellation)
+        IEnumerable<string> urls, ServerOptions options, ICompletionHost host, string version, CancellationToken cancellation)
     {
         IReadOnlyList<ModelDescription> models = await host.ListModelsAsync(cancellation);
         int width = models.Select(m => m.Id.Length).DefaultIfEmpty(0).Max();
@@ -18,7 +18,8 @@ internal static class StartBlock
         foreach (ModelDescription model in models) Line("model", $"{model.Id.PadRight(width)}  {Describe(model)}");
         foreach (ModelDescription model in models.Where(m => m.Warning is not null)) Line("note", $"{model.Id}: {model.Warning}");
         Line("policy", options.Policy + (options.Capacity is { } capacity ? $", capacity {capacity}" : ""));
-        if (options.AllowRemote) Line("note", "other machines may connect, and no API key is asked for");
+        if (options.Keys.Count > 0) Line("keys", $"{options.Keys.Count} for {string.Join(", ", options.Keys.Select(k => k.Tenant).Distinct(StringComparer.Ordinal))}");
+        if (options.AllowRemote) Line("note", "other machines may connect; without TLS in front, keys and text travel readable");
         Line("stop", "Ctrl+C");
         return text.ToString();
 

@@ -2,21 +2,57 @@ namespace LongCtx.Conversations;
 
 /// <summary>
 /// What owns conversations and models: one process (<c>LocalConversationHost</c>) or a cluster. The HTTP layer knows nothing else.
-/// All members are thread-safe. Arguments are not kept or changed after the call. Refusals are <see cref="LongCtxException"/>s.
+/// Conversations are durable: what was acknowledged is stored, and every stream can be resumed.
 /// </summary>
-public interface IConversationHost
+public interface IConversationHost : ICompletionHost
 {
-    /// <summary>The loaded models; the first decoder and the first encoder are the defaults.</summary>
-    ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default);
+    /// <summary>Creates a conversation, or finds the one that the same idempotency key created.</summary>
+    ValueTask<ConversationInfo> CreateConversationAsync(string tenant, CreateConversation request, CancellationToken cancellation = default);
+
+    /// <exception cref="LongCtxException"><see cref="ErrorCode.NotFound"/>, also for another tenant's, or <see cref="ErrorCode.Deleted"/>; so for all members that take an id.</exception>
+    ValueTask<ConversationInfo> GetConversationAsync(string tenant, string id, CancellationToken cancellation = default);
+
+    /// <summary>By id, which is by age: ascending or descending from <paramref name="after"/>.</summary>
+    ValueTask<Page<ConversationInfo>> ListConversationsAsync(string tenant, string? after, int max, bool descending, CancellationToken cancellation = default);
+
+    ValueTask<ConversationInfo> SetMetadataAsync(string tenant, string id, IReadOnlyDictionary<string, string> metadata, CancellationToken cancellation = default);
+
+    /// <summary>How much of its limits a tenant uses.</summary>
+    ValueTask<TenantUsage> GetUsageAsync(string tenant, CancellationToken cancellation = default);
+
+    /// <summary>Deletes for good; a live turn ends. Deleting twice is <see cref="ErrorCode.Deleted"/>.</summary>
+    ValueTask DeleteConversationAsync(string tenant, string id, CancellationToken cancellation = default);
+
+    /// <summary>Accepts a turn; when this returns, the turn is stored and will be answered.</summary>
+    ValueTask<TurnTicket> SubmitTurnAsync(string tenant, string id, SubmitTurn request, CancellationToken cancellation = default);
+
+    /// <summary>Adds messages without asking for a reply; when this returns, they are stored. They are computed in the background.</summary>
+    ValueTask<InputAck> AppendInputAsync(string tenant, string id, AppendInput request, CancellationToken cancellation = default);
+
+    /// <summary>Stops a live turn within one decode step. Returns the turn as it ended; for one that had ended, its outcome.</summary>
+    ValueTask<TurnInfo> CancelTurnAsync(string tenant, string id, int turn, CancellationToken cancellation = default);
 
     /// <summary>
-    /// Runs one stateless completion. A refusal is thrown before the first event. Cancelling, or leaving the enumeration early, stops the
-    /// generation within one step.
+    /// Events behind <paramref name="after"/>, at most <paramref name="max"/>. When there are none yet, waits for one up to
+    /// <paramref name="wait"/>; then the page is empty.
     /// </summary>
-    IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, CancellationToken cancellation = default);
+    ValueTask<EventPage> ReadEventsAsync(string tenant, string id, long after, int max, TimeSpan wait, CancellationToken cancellation = default);
 
-    /// <summary>Embeds texts with an encoder model.</summary>
-    ValueTask<EmbeddingResult> EmbedAsync(string tenant, EmbeddingRequest request, CancellationToken cancellation = default);
+    /// <summary>Turns with an index above <paramref name="after"/> ascending, or below it descending (0 then means from the newest).</summary>
+    ValueTask<IReadOnlyList<TurnInfo>> ListTurnsAsync(string tenant, string id, int after, int max, bool descending, CancellationToken cancellation = default);
 
-    ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default);
+    /// <summary>The turn or append with this client-chosen id; null when there is none.</summary>
+    ValueTask<TurnInfo?> FindTurnAsync(string tenant, string id, string turnId, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// A new conversation with the events up to <paramref name="seq"/> of this one (null: all). A turn that is in progress there is cancelled in the fork.
+    /// The same <paramref name="idempotencyKey"/> for the same point gives the same fork.
+    /// </summary>
+    ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default);
+
+    /// <summary>Everything that is needed to import it elsewhere, as lines of JSON: one header, then one line for each event.</summary>
+    IAsyncEnumerable<string> ExportAsync(string tenant, string id, CancellationToken cancellation = default);
+
+    /// <summary>A new conversation from the lines of an export. Nothing is kept of an import that fails.</summary>
+    ValueTask<ConversationInfo> ImportAsync(string tenant, IAsyncEnumerable<string> lines, CancellationToken cancellation = default);
 }

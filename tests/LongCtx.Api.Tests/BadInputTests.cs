@@ -164,6 +164,19 @@ public sealed class BadInputTests : IAsyncLifetime
         await response.AssertErrorAsync(415, "unsupported_media_type");
     }
 
+    [Theory]
+    [InlineData("user", "\xff\xfe")]
+    [InlineData("user", "\xc0\xaf")]
+    [InlineData("model", "\xed\xa0\x80")]
+    public async Task Chat_BodyIsNotUtf8_IsRefusedAlsoWhereTheTextHasNoEffect(string field, string bytes)
+    {
+        ByteArrayContent content = new([.. Encoding.UTF8.GetBytes($"{{{Hello},\"{field}\":\""), .. Encoding.Latin1.GetBytes(bytes), .. "\"}"u8]);
+        content.Headers.ContentType = new("application/json");
+        using HttpResponseMessage response = await server.Http.PostAsync(Chat, content, TestContext.Current.CancellationToken);
+        await response.AssertErrorAsync(400, "invalid_utf8");
+        Assert.Null(host.LastRequest);
+    }
+
     [Fact]
     public async Task Chat_CompressedBody_IsRefused()
     {

@@ -104,7 +104,7 @@ internal sealed class Dialogue(EngineFixture engine, LocalConversationHost host,
 
 internal static class Client
 {
-    public static async Task<Reply> CompleteAsync(IConversationHost host, string tenant, CompletionRequest request)
+    public static async Task<Reply> CompleteAsync(ICompletionHost host, string tenant, CompletionRequest request)
     {
         var text = new System.Text.StringBuilder();
         var ids = new List<int>();

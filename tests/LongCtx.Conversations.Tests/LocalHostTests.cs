@@ -15,7 +15,7 @@ public sealed class LocalHostTests(EngineFixture engine)
     /// <summary>Never ends by itself.</summary>
     SamplingOptions Endless => SamplingOptions.Greedy with { LogitBias = engine.Small.StopTokens.ToDictionary(id => id, _ => -100f) };
 
-    static Task<LongCtxException> RefusalAsync(IConversationHost host, CompletionRequest request) =>
+    static Task<LongCtxException> RefusalAsync(ICompletionHost host, CompletionRequest request) =>
         Assert.ThrowsAsync<LongCtxException>(() => Client.CompleteAsync(host, "a", request));
 
     [Fact]

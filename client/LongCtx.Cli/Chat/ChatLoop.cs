@@ -3,7 +3,7 @@ using Spectre.Console;
 namespace LongCtx.Cli.Chat;
 
 /// <summary>Reads messages, shows replies. On a terminal with a prompt and a status line; in a pipe, one message a line and nothing but replies.</summary>
-internal sealed class ChatLoop(Terminal terminal, ChatSession chat, bool asJson)
+internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson)
 {
     const string Exit = "/exit";
 
@@ -102,7 +102,7 @@ internal sealed class ChatLoop(Terminal terminal, ChatSession chat, bool asJson)
 
     void WriteJson(string text, CompletionStarted? started, CompletionFinished? finished, WindowState window) => terminal.WriteJson(new Reply(
         text, (finished?.Reason ?? FinishReason.Cancelled).ToString().ToLowerInvariant(),
-        started?.PromptTokens ?? 0, started?.CachedTokens ?? 0, finished?.Usage.CompletionTokens ?? 0, finished?.Usage.EvictedTokens ?? 0,
+        finished?.Usage.PromptTokens ?? started?.PromptTokens ?? 0, finished?.Usage.CachedTokens ?? started?.CachedTokens ?? 0, finished?.Usage.CompletionTokens ?? 0, finished?.Usage.EvictedTokens ?? 0,
         finished?.Usage.Window ?? window, finished is null ? 0 : Speed(finished.Usage)));
 
     internal static string StatusText(CompletionFinished finished)

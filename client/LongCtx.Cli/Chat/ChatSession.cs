@@ -4,16 +4,26 @@ using LongCtx.Conversations;
 
 namespace LongCtx.Cli.Chat;
 
+/// <summary>A chat, wherever it is kept.</summary>
+internal interface IChatSession
+{
+    /// <summary>Most tokens of one reply; null is no limit.</summary>
+    int? MaxTokens { get; }
+
+    /// <summary>Sends a message and streams the reply; cancelling stops the reply.</summary>
+    IAsyncEnumerable<CompletionEvent> SendAsync(string text, CancellationToken cancellation);
+}
+
 /// <summary>
 /// One conversation as the client keeps it: the messages. The host recognises them by their hashes, so a turn costs what is new, not what was.
 /// </summary>
-internal sealed class ChatSession
+internal sealed class ChatSession : IChatSession
 {
-    readonly IConversationHost _host;
+    readonly ICompletionHost _host;
     readonly SamplingOptions _sampling;
     readonly List<ChatMessage> _messages = [];
 
-    public ChatSession(IConversationHost host, SamplingOptions sampling, int? maxTokens, string? system)
+    public ChatSession(ICompletionHost host, SamplingOptions sampling, int? maxTokens, string? system)
     {
         _host = host;
         _sampling = sampling;
@@ -21,7 +31,6 @@ internal sealed class ChatSession
         if (system is not null) _messages.Add(new("system", system));
     }
 
-    /// <summary>Most tokens of one reply; null is no limit.</summary>
     public int? MaxTokens { get; }
 
     public IReadOnlyList<ChatMessage> Messages => _messages;

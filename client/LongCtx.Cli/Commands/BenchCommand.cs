@@ -34,6 +34,7 @@ internal static class BenchCommand
             model, threads, prefill, decode, stream, runs, json,
         };
         policy.AddTo(command);
+        command.Subcommands.Add(BenchStoreCommand.Create(terminal));
         command.SetAction(async (result, cancellation) =>
         {
             var plan = new Plan(result.GetValue(prefill) ?? [], result.GetValue(decode) ?? [], result.GetValue(stream) ?? []);

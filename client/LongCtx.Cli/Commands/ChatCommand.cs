@@ -1,12 +1,16 @@
 using System.CommandLine;
 using LongCtx.Cli.Chat;
 using LongCtx.Cli.Options;
+using LongCtx.Client;
+using LongCtx.Conversations.Local;
 using LongCtx.Server;
 
 namespace LongCtx.Cli.Commands;
 
 internal static class ChatCommand
 {
+    const string New = "new";
+
     public static Command Create(Terminal terminal)
     {
         Option<string> model = Common.Model();
@@ -16,20 +20,54 @@ internal static class ChatCommand
         // Temperature and top-p as SmolLM2's model card advises for chat.
         var sampling = new SamplingChoice(temperature: 0.2f, topP: 0.9f, "Makes replies repeatable. Unset: another one each time.", () => (ulong)Random.Shared.NextInt64());
         Option<int> threads = Common.Threads();
+        var conversation = new Option<string?>("--conversation")
+        {
+            Description = "A conversation that a server keeps: its id continues it, 'new' makes one. Unset: the chat lives in this process alone.", HelpName = "ID",
+        };
+        var server = new ServerChoice();
         Option<bool> json = Common.Json();
         var command = new Command("chat", "Talk with a model for as long as you like. Ctrl+C stops a reply; /exit, Ctrl+D or Ctrl+C twice leave.")
         {
-            model, system, maxTokens, threads, json,
+            model, system, maxTokens, threads, conversation, json,
         };
         policy.AddTo(command);
         sampling.AddTo(command);
+        server.AddTo(command);
+        command.Validators.Add(result =>
+        {
+            if (!Common.IsGiven(result, conversation))
+            {
+                if (server.IsGiven(result)) result.AddError("--server and --api-key need --conversation: without it, the chat needs no server");
+                return;
+            }
+            if (policy.IsGiven(result) || Common.IsGiven(result, threads)) result.AddError("--policy, --capacity, --rule and --threads are the server's to choose: they have no meaning with --conversation");
+            if (result.GetValue(conversation) != New && (Common.IsGiven(result, model) || Common.IsGiven(result, system)))
+                result.AddError("--model and --system are for a new conversation: this one has its own");
+        });
         command.SetAction(async (result, cancellation) =>
         {
-            await using LocalHost host = await LocalHost.OpenAsync([result.GetValue(model)!], policy.Read(result), result.GetValue(threads));
+            if (result.GetValue(conversation) is { } asked)
+            {
+                string? name = result.IsGiven(model) ? result.GetValue(model) : null;
+                string id = await FindAsync(terminal, server.Client(result), asked, name, result.GetValue(system), cancellation);
+                StoredChat stored = new(server.PatientClient(result), id, sampling.Read(result), result.GetValue(maxTokens));
+                return await new ChatLoop(terminal, stored, asJson: result.GetValue(json)).RunAsync(cancellation);
+            }
+            await using LocalConversationHost host = await LocalHost.OpenAsync([result.GetValue(model)!], policy.Read(result), result.GetValue(threads));
             var chat = new ChatSession(host, sampling.Read(result), result.GetValue(maxTokens), result.GetValue(system));
             ChatLoop loop = new(terminal, chat, asJson: result.GetValue(json));
             return await loop.RunAsync(cancellation);
         });
         return command;
+    }
+
+    /// <summary>The conversation that is there, or a new one, whose id is told.</summary>
+    public static async Task<string> FindAsync(Terminal terminal, LongCtxClient client, string conversation, string? model, string? system, CancellationToken cancellation)
+    {
+        if (conversation != New) return (await client.GetConversationAsync(conversation, cancellation)).Id;
+        CreateConversation request = new(model) { Messages = system is null ? [] : [new("system", system)] };
+        string id = (await client.CreateConversationAsync(request, cancellation)).Id;
+        terminal.Note($"this is {id}");
+        return id;
     }
 }

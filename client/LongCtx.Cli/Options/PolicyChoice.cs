@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using LongCtx.Engine.Cache;
 
 namespace LongCtx.Cli.Options;
@@ -34,6 +35,8 @@ internal sealed class PolicyChoice
             if (Common.IsGiven(result, _capacity)) result.AddError("--capacity has no meaning with --rule: C is its fourth number");
         });
     }
+
+    public bool IsGiven(SymbolResult result) => Common.IsGiven(result, _preset) || Common.IsGiven(result, _capacity) || Common.IsGiven(result, _rule);
 
     /// <summary>A capacity of 0 lifts the preset's limit: nothing is evicted, which is what 'full' does.</summary>
     public PolicyOptions Read(ParseResult result)

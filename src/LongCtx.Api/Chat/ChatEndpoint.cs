@@ -6,7 +6,7 @@ namespace LongCtx.Api.Chat;
 
 /// <summary>POST /v1/chat/completions</summary>
 internal sealed class ChatEndpoint(
-    IConversationHost host, RequestBody body, ChatRequestReader reader, ChatStream stream, Shutdown shutdown, TimeProvider time)
+    ICompletionHost host, RequestBody body, ChatRequestReader reader, ChatStream stream, Telemetry telemetry, Shutdown shutdown, TimeProvider time)
 {
     public async Task HandleAsync(HttpContext http)
     {
@@ -14,7 +14,7 @@ internal sealed class ChatEndpoint(
         using (JsonDocument document = await body.ReadObjectAsync(http)) call = reader.Read(document.RootElement);
 
         using CancellationTokenSource stop = shutdown.Link(http.RequestAborted);
-        IAsyncEnumerable<CompletionEvent> events = host.CompleteAsync(Tenants.Of(http), call.Request, stop.Token);
+        IAsyncEnumerable<CompletionEvent> events = telemetry.Counted(host.CompleteAsync(Tenants.Of(http), call.Request, stop.Token));
         try
         {
             if (call.Stream) await stream.WriteAsync(http, call, events, stop.Token);

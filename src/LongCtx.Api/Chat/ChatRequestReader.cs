@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using LongCtx.Api.Json;
 
@@ -7,7 +6,6 @@ namespace LongCtx.Api.Chat;
 /// <summary>Reads the body of a chat completion: every field is honoured, known to have no effect, or refused by name.</summary>
 internal sealed class ChatRequestReader(ApiOptions options)
 {
-    const int StopsMax = 4;
     const int TopLogprobsMax = 20;
 
     public ChatCall Read(JsonElement body)
@@ -20,8 +18,8 @@ internal sealed class ChatRequestReader(ApiOptions options)
             Model = fields.Text("model"),
             Messages = ChatMessages.Read(fields),
             MaxTokens = MaxTokens(fields),
-            Stop = Stops(fields),
-            Sampling = Sampling(fields),
+            Stop = fields.Stops(),
+            Sampling = fields.Sampling(options.NewSeed),
             TopLogprobs = TopLogprobs(fields),
         };
         FieldsWithoutEffect(fields);
@@ -48,58 +46,6 @@ internal sealed class ChatRequestReader(ApiOptions options)
         if (current is not null && older is not null && current != older)
             throw new ApiException(400, "invalid_value", "'max_tokens' and 'max_completion_tokens' differ; send one of them.", "max_tokens");
         return current ?? older;
-    }
-
-    static string[] Stops(JsonFields fields)
-    {
-        const string Expected = "a string or an array of up to 4 strings";
-        if (!fields.Take("stop", out JsonElement value)) return [];
-        JsonElement[] items = value.ValueKind switch
-        {
-            JsonValueKind.String => [value],
-            JsonValueKind.Array => [.. value.EnumerateArray()],
-            _ => throw ApiException.Type("stop", Expected, value.Kind()),
-        };
-        if (items.Length > StopsMax) throw ApiException.Value("stop", Expected, $"{items.Length} strings");
-        return [.. items.Select((item, i) =>
-        {
-            string name = value.ValueKind == JsonValueKind.Array ? $"stop[{i}]" : "stop";
-            string text = item.Text(name);
-            return text.Length > 0 ? text : throw ApiException.Value(name, "a string that is not empty", "\"\"");
-        })];
-    }
-
-    SamplingOptions Sampling(JsonFields fields)
-    {
-        SamplingOptions sampling = new()
-        {
-            Temperature = fields.Number("temperature") ?? 1,
-            TopP = fields.Number("top_p") ?? 1,
-            TopK = fields.Integer("top_k", 0, int.MaxValue) ?? 0,
-            MinP = fields.Number("min_p") ?? 0,
-            PresencePenalty = fields.Number("presence_penalty") ?? 0,
-            FrequencyPenalty = fields.Number("frequency_penalty") ?? 0,
-            RepetitionPenalty = fields.Number("repetition_penalty") ?? 1,
-            PenaltyWindow = fields.Integer("penalty_window", 0, SamplingOptions.PenaltyWindowMax) ?? SamplingOptions.PenaltyWindowMax,
-            LogitBias = LogitBias(fields),
-            Seed = fields.Seed("seed") ?? options.NewSeed(),
-        };
-        sampling.Validate();
-        return sampling;
-    }
-
-    static Dictionary<int, float>? LogitBias(JsonFields fields)
-    {
-        if (!fields.Take("logit_bias", out JsonElement value)) return null;
-        if (value.ValueKind != JsonValueKind.Object) throw ApiException.Type("logit_bias", "an object of token ids and numbers", value.Kind());
-        Dictionary<int, float> bias = [];
-        foreach (JsonProperty entry in value.EnumerateObject())
-        {
-            if (!int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out int id))
-                throw ApiException.Value("logit_bias", "an object whose names are token ids", $"'{entry.Name}'");
-            bias[id] = entry.Value.Number($"logit_bias.{id}");
-        }
-        return bias.Count > 0 ? bias : null;
     }
 
     static int? TopLogprobs(JsonFields fields)

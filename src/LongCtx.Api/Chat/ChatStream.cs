@@ -4,7 +4,7 @@ using LongCtx.Api.Streaming;
 namespace LongCtx.Api.Chat;
 
 /// <summary>Sends a reply as server-sent events while it is generated.</summary>
-internal sealed class ChatStream(ErrorBoundary errors, ApiOptions options, Shutdown shutdown, TimeProvider time)
+internal sealed class ChatStream(ErrorBoundary errors, Heartbeat heartbeat, Shutdown shutdown, TimeProvider time)
 {
     /// <summary>
     /// The status is decided by the first event or the first heartbeat, whichever comes first: a refusal before both is an ordinary error
@@ -29,7 +29,7 @@ internal sealed class ChatStream(ErrorBoundary errors, ApiOptions options, Shutd
     {
         ReplyHead? head = null;
         await using IAsyncEnumerator<CompletionEvent> reader = events.GetAsyncEnumerator(cancellation);
-        while (await NextAsync(reader, sse, cancellation))
+        while (await heartbeat.WaitAsync(reader.MoveNextAsync(), sse, cancellation))
         {
             switch (reader.Current)
             {
@@ -60,31 +60,4 @@ internal sealed class ChatStream(ErrorBoundary errors, ApiOptions options, Shutd
 
     static LongCtxBody Start(CompletionStarted started, ReplyHead head) =>
         new() { Seed = head.Seed, PromptTokens = started.PromptTokens, CachedTokens = started.CachedTokens };
-
-    /// <summary>Waits for the next event; comments keep the connection alive meanwhile.</summary>
-    async ValueTask<bool> NextAsync(IAsyncEnumerator<CompletionEvent> reader, SseWriter sse, CancellationToken cancellation)
-    {
-        ValueTask<bool> pending = reader.MoveNextAsync();
-        if (pending.IsCompleted) return await pending;
-        Task<bool> next = pending.AsTask();
-        while (true)
-        {
-            try
-            {
-                return await next.WaitAsync(options.Heartbeat, time, CancellationToken.None);
-            }
-            catch (TimeoutException) when (!next.IsCompleted)
-            {
-                try
-                {
-                    await sse.CommentAsync("waiting", cancellation);
-                }
-                catch (OperationCanceledException)
-                {
-                    // The host was cancelled by the same token; an enumerator must not be left while it moves.
-                    return await next;
-                }
-            }
-        }
-    }
 }

@@ -5,7 +5,7 @@ using LongCtx.Api.Json;
 namespace LongCtx.Api.Embeddings;
 
 /// <summary>POST /v1/embeddings</summary>
-internal sealed class EmbeddingEndpoint(IConversationHost host, RequestBody body, Shutdown shutdown)
+internal sealed class EmbeddingEndpoint(ICompletionHost host, RequestBody body, Shutdown shutdown)
 {
     const int InputsMax = 2048;
 

@@ -22,6 +22,7 @@ internal sealed record ApiError(int Status, ErrorBody Body, TimeSpan? RetryAfter
         response.Headers["x-request-id"] = http.TraceIdentifier;
         if (RetryAfter is { } wait) response.Headers.RetryAfter = Math.Max(1, (long)Math.Ceiling(wait.TotalSeconds)).ToString();
         if (Allow is not null) response.Headers.Allow = Allow;
+        if (Status == 401) response.Headers.WWWAuthenticate = "Bearer";
         await response.WriteAsJsonAsync(new ErrorEnvelope(Body), ApiJson.Instance.ErrorEnvelope, cancellationToken: http.RequestAborted);
     }
 
@@ -35,6 +36,13 @@ internal sealed record ApiError(int Status, ErrorBody Body, TimeSpan? RetryAfter
             ErrorCode.ModelNotFound => (404, "model_not_found"),
             ErrorCode.QueueFull => (429, "queue_full"),
             ErrorCode.ShuttingDown => (503, "shutting_down"),
+            ErrorCode.Unauthorized => (401, "invalid_api_key"),
+            ErrorCode.NotFound => (404, "not_found"),
+            ErrorCode.Deleted => (410, "deleted"),
+            ErrorCode.TurnInProgress => (409, "turn_in_progress"),
+            ErrorCode.Conflict => (409, "conflict"),
+            ErrorCode.LimitReached => (429, "limit_reached"),
+            ErrorCode.StoreUnavailable => (503, "store_unavailable"),
             _ => (500, "engine_failure"),
         };
         TimeSpan? retry = status is 429 or 503 ? e.RetryAfter ?? TimeSpan.FromSeconds(1) : null;

@@ -47,6 +47,14 @@ internal sealed class JsonFields
         return number;
     }
 
+    public long? Long(string field, long min)
+    {
+        if (!Take(field, out JsonElement value)) return null;
+        string expected = $"an integer of at least {min}";
+        if (value.ValueKind != JsonValueKind.Number) throw ApiException.Type(Name(field), expected, value.Kind());
+        return value.TryGetInt64(out long number) && number >= min ? number : throw ApiException.Value(Name(field), expected, value.Quote());
+    }
+
     /// <summary>A number of any size; ranges are the contract's to check.</summary>
     public float? Number(string field) => Take(field, out JsonElement value) ? value.Number(Name(field)) : null;
 

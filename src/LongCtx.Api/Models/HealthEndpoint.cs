@@ -1,9 +1,10 @@
 using LongCtx.Api.Json;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace LongCtx.Api.Models;
 
 /// <summary>GET /health: answering at all means live; 200 or 503 says whether the host takes work.</summary>
-internal sealed class HealthEndpoint(IConversationHost host)
+internal sealed class HealthEndpoint(ICompletionHost host, IServiceProvider services)
 {
     public async Task HandleAsync(HttpContext http)
     {
@@ -11,9 +12,11 @@ internal sealed class HealthEndpoint(IConversationHost host)
         http.Response.StatusCode = status.Ready ? 200 : 503;
         http.Response.Headers.CacheControl = "no-store";
         HealthReport report = new(
-            status.Ready ? "ready" : "not_ready", true, status.Ready, status.Running, status.Queued, status.KvBlocksUsed, status.KvBlocksTotal);
+            status.Ready ? "ready" : "not_ready", true, status.Ready, status.Running, status.Queued, status.KvBlocksUsed, status.KvBlocksTotal,
+            services.GetService<IConversationHost>() is not null);
         await http.Response.WriteAsJsonAsync(report, ApiJson.Instance.HealthReport, cancellationToken: http.RequestAborted);
     }
 }
 
-internal sealed record HealthReport(string Status, bool Live, bool Ready, int Running, int Queued, int KvBlocksUsed, int KvBlocksTotal);
+/// <param name="Conversations">Whether this server keeps any.</param>
+internal sealed record HealthReport(string Status, bool Live, bool Ready, int Running, int Queued, int KvBlocksUsed, int KvBlocksTotal, bool Conversations);

@@ -4,7 +4,7 @@ using LongCtx.Api.Json;
 namespace LongCtx.Api.Models;
 
 /// <summary>GET /v1/models and /v1/models/{id}</summary>
-internal sealed class ModelEndpoint(IConversationHost host)
+internal sealed class ModelEndpoint(ICompletionHost host)
 {
     public async Task ListAsync(HttpContext http)
     {

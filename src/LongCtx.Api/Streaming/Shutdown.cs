@@ -10,9 +10,13 @@ internal sealed class Shutdown : IDisposable
 
     public Shutdown(IHostApplicationLifetime lifetime, ApiOptions options, TimeProvider time)
     {
+        Begun = lifetime.ApplicationStopping;
         over = new CancellationTokenSource(Timeout.InfiniteTimeSpan, time);
         registration = lifetime.ApplicationStopping.Register(() => over.CancelAfter(options.ShutdownGrace));
     }
+
+    /// <summary>The server was asked to stop: what has no end of its own ends now.</summary>
+    public CancellationToken Begun { get; }
 
     /// <summary>The grace is over.</summary>
     public bool IsOver => over.IsCancellationRequested;
@@ -21,6 +25,10 @@ internal sealed class Shutdown : IDisposable
 
     public static LongCtxException Refusal() =>
         new(ErrorCode.ShuttingDown, "The server is shutting down and ended this reply; send the request again when it is back.");
+
+    /// <summary>For what is stored and goes on by itself when the server is back.</summary>
+    public static LongCtxException Pause(string how) =>
+        new(ErrorCode.ShuttingDown, $"The server is shutting down; nothing is lost. When it is back, {how}.");
 
     public void Dispose()
     {

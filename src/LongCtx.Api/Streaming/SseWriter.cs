@@ -9,9 +9,10 @@ internal sealed class SseWriter(HttpResponse response)
 {
     public bool HasStarted { get; private set; }
 
-    public async ValueTask WriteAsync<T>(T value, JsonTypeInfo<T> type, CancellationToken cancellation, string? name = null)
+    public async ValueTask WriteAsync<T>(T value, JsonTypeInfo<T> type, CancellationToken cancellation, string? name = null, string? id = null)
     {
         Start();
+        if (id is not null) Append($"id: {id}\n");
         if (name is not null) Append($"event: {name}\n");
         Append("data: ");
         using (Utf8JsonWriter json = new(response.BodyWriter, new JsonWriterOptions { Encoder = type.Options.Encoder }))
@@ -23,6 +24,9 @@ internal sealed class SseWriter(HttpResponse response)
     public ValueTask DoneAsync(CancellationToken cancellation) => RawAsync("data: [DONE]\n\n", cancellation);
 
     public ValueTask CommentAsync(string text, CancellationToken cancellation) => RawAsync($": {text}\n\n", cancellation);
+
+    /// <summary>Opens the stream at once; a client that loses it should come back after two seconds.</summary>
+    public ValueTask OpenAsync(CancellationToken cancellation) => RawAsync("retry: 2000\n\n", cancellation);
 
     async ValueTask RawAsync(string text, CancellationToken cancellation)
     {

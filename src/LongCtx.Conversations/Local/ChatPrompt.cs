@@ -7,20 +7,21 @@ internal sealed class ChatPrompt
 {
     readonly ChatFormat _format;
     readonly IReadOnlyList<ChatMessage> _messages;
+    readonly bool _opensReply;
     readonly string _sentinel;
     readonly MessageEnds _ends;
     int? _systemChars;
 
     /// <exception cref="LongCtxException">The template refuses the messages.</exception>
-    public ChatPrompt(ChatFormat format, IReadOnlyList<ChatMessage> messages)
+    public ChatPrompt(ChatFormat format, IReadOnlyList<ChatMessage> messages, bool opensReply = true)
     {
-        (_format, _messages) = (format, messages);
-        Text = format.Render(messages, true);
+        (_format, _messages, _opensReply) = (format, messages, opensReply);
+        Text = format.Render(messages, opensReply);
         _sentinel = Sentinel(messages);
         _ends = new(format, messages, Text, _sentinel);
     }
 
-    /// <summary>The whole prompt, opening of the reply included.</summary>
+    /// <summary>The whole prompt, the opening of the reply included where one follows.</summary>
     public string Text { get; }
 
     /// <summary>Tokens of BOS and system turn, which a sequence keeps for ever.</summary>
@@ -46,7 +47,7 @@ internal sealed class ChatPrompt
         if (!_format.IsStable) return null;
         var marked = _messages.ToArray();
         marked[count - 1] = marked[count - 1] with { Content = _sentinel };
-        if (_format.TryRender(marked, true) is not { } whole) return null;
+        if (_format.TryRender(marked, _opensReply) is not { } whole) return null;
         int at = whole.IndexOf(_sentinel, StringComparison.Ordinal);
         if (at < 0 || whole.IndexOf(_sentinel, at + 1, StringComparison.Ordinal) >= 0) return null;
         if (_format.TryRender(_messages.Take(count - 1), true) is not { } asked || !whole.AsSpan(0, at).StartsWith(asked)) return null;

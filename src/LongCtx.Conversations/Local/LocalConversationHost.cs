@@ -1,26 +1,35 @@
+using System.Collections.Concurrent;
+using System.Globalization;
 using System.Runtime.CompilerServices;
+using LongCtx.Conversations.Storage;
 using LongCtx.Engine.Scheduling;
 
 namespace LongCtx.Conversations.Local;
 
 /// <summary>
 /// Conversations and models of one process. A request continues the sequence that still holds its earlier messages. The engine belongs
-/// to the caller and must outlive the host.
+/// to the host and ends with it.
 /// </summary>
-public sealed partial class LocalConversationHost : IConversationHost
+public sealed partial class LocalConversationHost : IConversationHost, IAsyncDisposable
 {
     readonly InferenceEngine _engine;
     readonly IReadOnlyList<LocalDecoder> _decoders;
     readonly IReadOnlyList<EncoderModel> _encoders;
     readonly PromptCache<Sequence> _cache;
+    readonly OwnerServices? _services;
+    readonly TimeSpan _parkTime;
+    readonly ConcurrentDictionary<ConversationKey, Task<ConversationOwner>> _owners = new();
+    volatile bool _isClosing;
 
     /// <param name="engine">Has loaded the models.</param>
     /// <param name="decoders">The first is the default.</param>
     /// <param name="encoders">The first is the default.</param>
     /// <param name="options">Settings for all models.</param>
+    /// <param name="conversations">How conversations are kept; null keeps none, and only stateless calls are served.</param>
     /// <exception cref="LongCtxException">A setting cannot be honoured, or two models have the same name.</exception>
     public LocalConversationHost(
-        InferenceEngine engine, IReadOnlyList<DecoderModel> decoders, IReadOnlyList<EncoderModel> encoders, LocalHostOptions options)
+        InferenceEngine engine, IReadOnlyList<DecoderModel> decoders, IReadOnlyList<EncoderModel> encoders, LocalHostOptions options,
+        ConversationOptions? conversations = null)
     {
         options.Validate();
         _engine = engine;
@@ -29,6 +38,15 @@ public sealed partial class LocalConversationHost : IConversationHost
         _cache = new(options.CachedSequencesMax, s => s.IsHeld, s => s.Drop());
         if (decoders.Select(m => m.Name).Concat(encoders.Select(m => m.Name)).GroupBy(n => n, StringComparer.Ordinal).FirstOrDefault(g => g.Count() > 1) is { } twice)
             throw new LongCtxException(ErrorCode.InvalidRequest, $"two models are called {twice.Key}: give one of them another name", "model");
+        if (conversations is null) return;
+        conversations.Validate();
+        _parkTime = conversations.ParkTime;
+        string name = string.Create(CultureInfo.InvariantCulture, $"{Environment.MachineName}/{Environment.ProcessId}");
+        _services = new(name, conversations.Store, engine, new(), new(engine, conversations.KvDirectory, conversations.KvDirectoryBytesMax, conversations.Time, conversations.Warn),
+            model => FindDecoder(model), conversations.Time, conversations.Warn)
+        {
+            IdleTime = conversations.IdleTime, SaveInterval = conversations.SaveInterval, ReplayTokensMax = conversations.ReplayTokensMax,
+        };
     }
 
     public async IAsyncEnumerable<CompletionEvent> CompleteAsync(

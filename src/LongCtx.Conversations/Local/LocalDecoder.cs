@@ -22,15 +22,17 @@ internal sealed class LocalDecoder
 
     public DecoderModel Model { get; }
 
+    public bool HasTemplate => _format is not null;
+
     /// <summary>What a conversation without a system message gets.</summary>
     public AttentionPolicy DefaultPolicy { get; }
 
     public AttentionPolicy PolicyFor(int systemTokens) => _policy.Resolve(Model.TrainedLength, systemTokens);
 
     /// <exception cref="LongCtxException">The model has no template, or its template refuses the messages.</exception>
-    public ChatPrompt Chat(IReadOnlyList<ChatMessage> messages) =>
+    public ChatPrompt Chat(IReadOnlyList<ChatMessage> messages, bool opensReply = true) =>
         new(_format ?? throw new LongCtxException(ErrorCode.InvalidRequest,
-            $"model {Model.Name} has no chat template (a base model): send a raw prompt, or use a model made for chat", "messages"), messages);
+            $"model {Model.Name} has no chat template (a base model): send a raw prompt, or use a model made for chat", "messages"), messages, opensReply);
 
     /// <summary>Ids of a raw text, begun as the model expects it.</summary>
     public int[] Raw(string prompt)

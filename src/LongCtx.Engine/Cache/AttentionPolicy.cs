@@ -58,6 +58,15 @@ public sealed record AttentionPolicy(int Sinks, int Neighbours, int Group, int C
         return turn >= 0 && turn <= t && turn - first <= Capacity / 4 ? turn : first;
     }
 
+    /// <summary>
+    /// Tokens [S, this) have left the window once <paramref name="count"/> tokens are held: no query from that index on sees them. Never
+    /// moves back as a sequence grows.
+    /// </summary>
+    public long EvictedUntil(long count, TurnStarts turns) => Math.Max(Sinks, FirstVisible(count, turns));
+
+    /// <summary>How many keys are beyond the neighbour window for every query at or after <paramref name="count"/> - 1; 0 for G = 1.</summary>
+    public long FarCount(long count) => Group == 1 ? 0 : Math.Max(0, count - Neighbours);
+
     /// <summary>Keys that query <paramref name="t"/> sees, itself included.</summary>
     public long VisibleCount(long t, TurnStarts turns) => Math.Min(Sinks, t + 1) + Math.Max(0, t + 1 - FirstVisible(t, turns));
 

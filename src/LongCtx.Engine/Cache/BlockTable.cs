@@ -10,13 +10,31 @@ public sealed class BlockTable(BlockPool pool)
 {
     readonly List<int> _ids = [];
 
+    /// <summary>A table of fresh blocks.</summary>
+    public BlockTable(BlockPool pool, BlockRange range) : this(pool)
+    {
+        First = range.First;
+        for (int i = 0; i < range.Count; i++) _ids.Add(Allocate());
+    }
+
     /// <summary>Absolute number of the first block held.</summary>
     public long First { get; private set; }
 
     public int Count => _ids.Count;
 
+    /// <summary>Blocks that nobody else holds: they come back to the pool when they are released here.</summary>
+    public int OwnedCount => _ids.Count(id => !pool.IsShared(id));
+
+    /// <summary>Whether the last block has to be copied before it is written again.</summary>
+    public bool IsLastShared => _ids.Count > 0 && pool.IsShared(_ids[^1]);
+
+    /// <summary>Pool ids of the blocks, in order.</summary>
+    public IReadOnlyList<int> Ids => _ids;
+
     /// <summary>Absolute number behind the last block held.</summary>
     public long End => First + _ids.Count;
+
+    public BlockRange Range => new(First, _ids.Count);
 
     /// <summary>Pool id of the block with absolute number <paramref name="block"/>.</summary>
     public int this[long block] => _ids[checked((int)(block - First))];

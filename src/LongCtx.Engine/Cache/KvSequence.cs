@@ -54,10 +54,34 @@ public sealed class KvSequence : IDisposable
 
     public BlockTable Far { get; }
 
+    public BlockTable this[KvTable table] => table switch
+    {
+        KvTable.SinksNear => SinksNear,
+        KvTable.SinksFar => SinksFar,
+        KvTable.Near => Near,
+        _ => Far,
+    };
+
     public int BlocksHeld => SinksNear.Count + SinksFar.Count + Near.Count + Far.Count;
 
+    /// <summary>
+    /// How much of what the sequence may come to need it has already. A shared block counts only where it is never released and never
+    /// written again: otherwise the sequence will need another one while somebody else still holds this one.
+    /// </summary>
+    public int BlocksSecured
+    {
+        get
+        {
+            return Kept(SinksNear) + Kept(SinksFar)
+                + (Policy.IsUnlimited ? Kept(Far) : Far.OwnedCount)
+                + (Policy.IsUnlimited && Policy.Group == 1 ? Kept(Near) : Near.OwnedCount);
+
+            static int Kept(BlockTable table) => table.Count - (table.IsLastShared ? 1 : 0);
+        }
+    }
+
     /// <summary>How many keys are far for every query at or after <paramref name="count"/> - 1.</summary>
-    public long FarCountAt(long count) => Policy.Group == 1 ? 0 : Math.Max(0, count - Policy.Neighbours);
+    public long FarCountAt(long count) => Policy.FarCount(count);
 
     /// <summary>
     /// The first key that crosses the neighbour boundary in the next step. In a chat the window may end at a turn inside the neighbour
@@ -111,21 +135,24 @@ public sealed class KvSequence : IDisposable
         if (FarCount >= Policy.Sinks) SinksNear.ReleaseBefore(Policy.Sinks + BlockPool.BlockSize - 1);
     }
 
-    /// <summary>Whether every key is still held that queries from index <paramref name="length"/> on would see.</summary>
-    public bool CanTruncate(long length)
+    /// <summary>What it is now, as long as it does not change.</summary>
+    public KvState State => new(Policy, Count, _farFrom, Turns, SinksNear.Range, SinksFar.Range, Near.Range, Far.Range);
+
+    /// <summary>A sequence of that state; its blocks are fresh ones, still to be filled.</summary>
+    /// <exception cref="InvalidOperationException">The pool has fewer than <see cref="KvState.BlockCount"/> free blocks.</exception>
+    public static KvSequence Restore(BlockPool pool, KvState state)
     {
-        if (length < 0 || length > Count) return false;
-        if (length == Count || length == 0) return true;
-        long sinks = Policy.Sinks, farEnd = FarCountAt(length);
-        long firstVisible = Math.Max(sinks, Policy.FirstVisible(length, Turns));
-        return Covers(SinksNear, farEnd, Math.Min(sinks, length))
-            && Covers(Near, Math.Max(firstVisible, farEnd), length)
-            && Covers(SinksFar, 0, Math.Min(sinks, farEnd))
-            && Covers(Far, firstVisible, farEnd) && (firstVisible >= _farFrom || firstVisible >= farEnd);
+        Debug.Assert(state.Problem() is null, "ask Problem first");
+        if (state.BlockCount > pool.FreeCount) throw new InvalidOperationException($"{state.BlockCount} blocks are needed and {pool.FreeCount} are free");
+        return new(pool, state.Policy, state.Turns.Copy(), new(pool, state.SinksNear), new(pool, state.SinksFar), new(pool, state.Near), new(pool, state.Far))
+        {
+            Count = state.Count,
+            _farFrom = state.FarFrom,
+        };
     }
 
-    static bool Covers(BlockTable table, long from, long end) =>
-        end <= from || (table.Holds(from / BlockPool.BlockSize) && table.Holds((end - 1) / BlockPool.BlockSize));
+    /// <summary>Whether every key is still held that queries from index <paramref name="length"/> on would see.</summary>
+    public bool CanTruncate(long length) => length == Count || length == 0 || State.Holds(length);
 
     /// <summary>Forgets all tokens from index <paramref name="length"/> on.</summary>
     public void Truncate(long length)

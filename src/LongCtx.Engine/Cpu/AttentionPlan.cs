@@ -137,9 +137,9 @@ internal sealed unsafe class AttentionPlan(KvMemory memory, RotaryEmbedding rota
         for (int e = 0; e < entries; e++)
         {
             StepBatch.Entry entry = batch.Entries[e];
+            PlanCrossings(entry.Sequence, entry.RowCount);
             PlanBlocks(e, entry.Sequence);
             for (int r = 0; r < entry.RowCount; r++) PlanRow(entry.Sequence, entry.FirstRow + r, entry.Sequence.Count + r);
-            PlanCrossings(entry.Sequence, entry.RowCount);
             _partialOffsets[e] = PartialCount;
             if (entry.RowCount <= SplitRowsMax) SplitByKeys(e, entry);
             else SplitByRows(e, entry);
@@ -200,6 +200,7 @@ internal sealed unsafe class AttentionPlan(KvMemory memory, RotaryEmbedding rota
             bool sink = j < sequence.Policy.Sinks;
             int source = (sink ? sequence.SinksNear : sequence.Near)[j / BlockSize], destination = (sink ? sequence.SinksFar : sequence.Far)[j / BlockSize];
             int slot = (int)(j % BlockSize);
+            if (memory.IsBiased(source)) memory.MarkBiased(destination); // now: this step reads it already
             _crossings.Add(new((nint)memory.Block(source), slot, source, (nint)memory.Block(destination), slot, destination));
         }
     }

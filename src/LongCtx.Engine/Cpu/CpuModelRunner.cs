@@ -60,6 +60,15 @@ public sealed unsafe class CpuModelRunner : IModelRunner
 
     public int VocabularySize => _config.VocabularySize;
 
+    /// <summary>The number in its name rises with every change of a kernel that gives other bits. The instruction sets give the same ones.</summary>
+    public KvLayout Layout => new("cpu-1", _config.LayerCount, _config.KeyValueHeadCount, _config.HeadDimension, _memory.ValueDimension);
+
+    public bool IsBiased(int block) => _memory.IsBiased(block);
+
+    public void Read(int block, KvPart part, Span<byte> destination) => _memory.Read(block, part, destination);
+
+    public void Write(int block, KvPart part, ReadOnlySpan<byte> source) => _memory.Write(block, part, source);
+
     public int StepTokensMax { get; }
 
     internal KvMemory Memory => _memory;

@@ -58,12 +58,46 @@ internal sealed unsafe class KvMemory(int blockCount, int layers, int heads, int
     /// <summary>Whether some key of the block may carry a bias; the others, which is nearly all, skip reading it.</summary>
     public bool IsBiased(int id) => _biased[id];
 
+    public void MarkBiased(int id) => _biased[id] = true;
+
     /// <summary>Sets the bias added to the score of one key, in nats. Writing a key anew sets it back to 0.</summary>
     public void SetBias(int id, int layer, int head, int slot, float bias)
     {
         *((float*)(Block(id) + HeadOffset(layer, head) + BiasOffset) + slot) = bias * VectorMath.Log2E;
         _biased[id] = true;
     }
+
+    /// <summary>[layers, heads] pieces of one kind, back to back.</summary>
+    public void Read(int id, KvPart part, Span<byte> destination)
+    {
+        (int offset, int bytes) = InHead(part);
+        byte* head = Block(id) + offset;
+        for (int at = 0; at < destination.Length; at += bytes, head += HeadBytes) new ReadOnlySpan<byte>(head, bytes).CopyTo(destination[at..]);
+    }
+
+    /// <summary>The same the other way. Keys come first: a block that gets new ones has no bias until it gets those too.</summary>
+    public void Write(int id, KvPart part, ReadOnlySpan<byte> source)
+    {
+        (int offset, int bytes) = InHead(part);
+        byte* head = Block(id) + offset;
+        for (int at = 0; at < source.Length; at += bytes, head += HeadBytes) source.Slice(at, bytes).CopyTo(new(head, bytes));
+        if (part == KvPart.Biases) _biased[id] = source.ContainsAnyExcept((byte)0);
+        else if (part == KvPart.Keys && _biased[id]) ClearBiases(id);
+    }
+
+    void ClearBiases(int id)
+    {
+        byte* block = Block(id);
+        for (long head = 0; head < BlockBytes; head += HeadBytes) new Span<byte>(block + head + BiasOffset, BlockSize * sizeof(float)).Clear();
+        _biased[id] = false;
+    }
+
+    (int Offset, int Bytes) InHead(KvPart part) => part switch
+    {
+        KvPart.Keys => (0, KeyBytes),
+        KvPart.Values => (KeyBytes, ValueBytes),
+        _ => (BiasOffset, BlockSize * sizeof(float)),
+    };
 
     public void Dispose()
     {

@@ -28,23 +28,34 @@ internal sealed class SafetensorsHeader
         if ((long)length > file.Length - 8)
             throw new ModelFileException(file.Path, 0, $"claims a header of {length} bytes but ends after {file.Length - 8}: the file is truncated or damaged");
 
+        return Parse(file.Path, new ReadOnlySpan<byte>(file.Start + 8, (int)length), file.Length, part);
+    }
+
+    /// <param name="path">Named in errors.</param>
+    /// <param name="json">The header without its length.</param>
+    /// <param name="fileLength">Bytes of the whole file: no tensor lies beyond.</param>
+    /// <param name="part">Which file of a sharded model.</param>
+    public static SafetensorsHeader Parse(string path, ReadOnlySpan<byte> json, long fileLength, int part = 0)
+    {
         SafetensorsHeader header = new();
-        Utf8JsonReader reader = new(new ReadOnlySpan<byte>(file.Start + 8, (int)length), new JsonReaderOptions { MaxDepth = DepthMax });
+        Utf8JsonReader reader = new(json, new JsonReaderOptions { MaxDepth = DepthMax });
         try
         {
-            header.Parse(ref reader, file, part, dataStart: 8 + (long)length);
+            header.Parse(ref reader, new(path, fileLength, DataStart: 8 + json.Length), part);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException) // the latter: a string that is not valid Unicode
         {
-            throw new ModelFileException(file.Path, 8 + reader.BytesConsumed, "the header is not valid JSON: " + e.Message, e);
+            throw new ModelFileException(path, 8 + reader.BytesConsumed, "the header is not valid JSON: " + e.Message, e);
         }
 
         if (TensorLayout.FindOverlap(header.Tensors.Values) is var (first, second))
-            throw new ModelFileException(file.Path, second.Offset, $"tensors '{first.Name}' and '{second.Name}' overlap");
+            throw new ModelFileException(path, second.Offset, $"tensors '{first.Name}' and '{second.Name}' overlap");
         return header;
     }
 
-    void Parse(ref Utf8JsonReader reader, MappedFile file, int part, long dataStart)
+    readonly record struct Source(string Path, long Length, long DataStart);
+
+    void Parse(ref Utf8JsonReader reader, Source file, int part)
     {
         bool hasMetadata = false;
         Expect(ref reader, file, JsonTokenType.StartObject, "the header");
@@ -62,13 +73,13 @@ internal sealed class SafetensorsHeader
 
             if (Tensors.ContainsKey(name) || Unsupported.ContainsKey(name))
                 throw new ModelFileException(file.Path, entry, $"tensor '{name}' occurs twice");
-            ReadTensor(ref reader, file, part, dataStart, entry, name);
+            ReadTensor(ref reader, file, part, entry, name);
         }
 
         if (reader.Read()) throw new ModelFileException(file.Path, 8 + reader.TokenStartIndex, "the header goes on after its object");
     }
 
-    void ReadMetadata(ref Utf8JsonReader reader, MappedFile file)
+    void ReadMetadata(ref Utf8JsonReader reader, Source file)
     {
         Expect(ref reader, file, JsonTokenType.StartObject, "'__metadata__'");
         while (Next(ref reader) != JsonTokenType.EndObject)
@@ -80,7 +91,7 @@ internal sealed class SafetensorsHeader
         }
     }
 
-    void ReadTensor(ref Utf8JsonReader reader, MappedFile file, int part, long dataStart, long entry, string name)
+    void ReadTensor(ref Utf8JsonReader reader, Source file, int part, long entry, string name)
     {
         string? type = null;
         long[]? shape = null, range = null;
@@ -99,7 +110,7 @@ internal sealed class SafetensorsHeader
 
         ModelFileException Fail(string problem) => new(file.Path, entry, $"tensor '{name}' {problem}");
         if (type is null || shape is null || range is not [long begin, long end]) throw Fail("lacks one of dtype, shape and data_offsets [begin, end]");
-        long dataLength = file.Length - dataStart;
+        long dataLength = file.Length - file.DataStart;
         if (begin > end || end > dataLength)
             throw Fail($"lies at bytes {begin} to {end} of only {dataLength} bytes of data: the file is truncated or damaged");
         TensorType? known = type switch { "F32" => TensorType.F32, "F16" => TensorType.F16, "BF16" => TensorType.BF16, _ => null };
@@ -111,10 +122,10 @@ internal sealed class SafetensorsHeader
 
         if (!TensorLayout.TryByteLength(known.Value, shape, out long bytes) || bytes != end - begin)
             throw Fail($"of type {type} and shape {TensorInfo.Describe(shape)} does not fill its {end - begin} bytes");
-        Tensors.Add(name, new(name, known.Value, shape, bytes, dataStart + begin, part));
+        Tensors.Add(name, new(name, known.Value, shape, bytes, file.DataStart + begin, part));
     }
 
-    static long[] ReadNumbers(ref Utf8JsonReader reader, MappedFile file, string what)
+    static long[] ReadNumbers(ref Utf8JsonReader reader, Source file, string what)
     {
         Expect(ref reader, file, JsonTokenType.StartArray, what);
         Span<long> numbers = stackalloc long[DimensionCountMax];
@@ -134,7 +145,7 @@ internal sealed class SafetensorsHeader
     static JsonTokenType Next(ref Utf8JsonReader reader) =>
         reader.Read() ? reader.TokenType : throw new JsonException("it ends too early");
 
-    static void Expect(ref Utf8JsonReader reader, MappedFile file, JsonTokenType expected, string what)
+    static void Expect(ref Utf8JsonReader reader, Source file, JsonTokenType expected, string what)
     {
         if (Next(ref reader) != expected)
             throw new ModelFileException(file.Path, 8 + reader.TokenStartIndex, $"{what} must be {expected} but is {reader.TokenType}");

@@ -13,6 +13,9 @@ public interface IModelRunner : IDisposable
 
     int VocabularySize { get; }
 
+    /// <summary>What is in the blocks.</summary>
+    KvLayout Layout { get; }
+
     /// <summary>Most tokens of one step, all sequences together.</summary>
     int StepTokensMax { get; }
 
@@ -22,4 +25,15 @@ public interface IModelRunner : IDisposable
     /// </summary>
     /// <exception cref="InvalidOperationException">The pool has too few blocks: the scheduler has to reserve within <see cref="Pool"/>.</exception>
     void Step(StepBatch batch);
+
+    /// <summary>Whether some key of the block may carry a bias.</summary>
+    bool IsBiased(int block);
+
+    /// <summary>Copies a part of a block out; <paramref name="destination"/> is of its size.</summary>
+    void Read(int block, KvPart part, Span<byte> destination);
+
+    /// <summary>
+    /// Replaces a part of a block, with numbers that are finite and no denormals (<see cref="KvNumbers"/>). Keys first: with them the block loses its biases.
+    /// </summary>
+    void Write(int block, KvPart part, ReadOnlySpan<byte> source);
 }

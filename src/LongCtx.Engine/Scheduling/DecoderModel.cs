@@ -13,6 +13,7 @@ public sealed class DecoderModel
         Name = name;
         Source = source;
         Runner = runner;
+        Fingerprint = ModelFingerprint.Of(source);
         Tokenizer = ModelTokenizer.Load(source);
         BosText = Tokenizer.TextOf(Tokenizer.BeginOfStream);
         EosText = Tokenizer.TextOf(Tokenizer.EndOfStream);
@@ -27,6 +28,9 @@ public sealed class DecoderModel
     public string Name { get; }
 
     public ModelSource Source { get; }
+
+    /// <summary>Tells it from other models: saved sequences of one mean nothing to another.</summary>
+    public string Fingerprint { get; }
 
     public DecoderConfig Config => Source.Decoder!;
 

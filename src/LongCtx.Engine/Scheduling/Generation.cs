@@ -20,6 +20,15 @@ public sealed class Generation
         UnreadMax = unreadMax;
         Decoder = new(request.Sequence.Model.Tokenizer);
         Stops = new(request.StopTexts);
+        foreach (int id in request.Resumed)
+        {
+            Text.Append(Take(id));
+            SampledCount++;
+        }
+
+        SettledTokens = Ids.Count;
+        ResumedChars = SettledChars;
+        Ending = EndingWithoutSampling();
         _output = Channel.CreateBounded<GeneratedToken>(new BoundedChannelOptions(unreadMax) { SingleReader = true, SingleWriter = true });
     }
 
@@ -57,10 +66,22 @@ public sealed class Generation
 
     internal int UnreadMax { get; }
 
-    /// <summary>How many of the request's tokens have been computed.</summary>
+    /// <summary>How the generation ends without sampling anything: it only feeds, or the resumed tokens are a whole reply. Null otherwise.</summary>
+    internal FinishReason? Ending { get; }
+
+    /// <summary>How many of the request's tokens are part of the sequence.</summary>
     internal int Fed { get; set; }
 
-    internal bool IsPrefilling => Fed < Request.Tokens.Length;
+    /// <summary>The resumed tokens are a whole reply: the last one stays pending, as it was when it was sampled.</summary>
+    bool LeavesLastPending => Ending is not null && !Request.FeedOnly;
+
+    /// <summary>How many of the request's turn starts have been told to the cache.</summary>
+    internal int TurnsBegun { get; set; }
+
+    /// <summary>How many of the request's tokens are still to be computed.</summary>
+    internal int Unfed => Math.Max(0, Request.Tokens.Length - (LeavesLastPending ? 1 : 0) - Fed);
+
+    internal bool IsPrefilling => Unfed > 0 || (LeavesLastPending && Fed < Request.Tokens.Length && Sequence.Pending >= 0);
 
     internal List<int> Ids { get; } = [];
 
@@ -69,7 +90,40 @@ public sealed class Generation
 
     internal StringBuilder Text { get; } = new();
 
+    /// <summary>Tokens of the reply so far, one that ended it included.</summary>
     internal int SampledCount { get; set; }
+
+    /// <summary>Tokens of the reply, the first ones, whose text is final.</summary>
+    internal int SettledTokens { get; private set; }
+
+    internal int SettledChars => SettledTokens == 0 ? 0 : TextEnds[SettledTokens - 1];
+
+    internal int ResumedChars { get; }
+
+    /// <summary>After text was added: which tokens it covers.</summary>
+    internal void Settle()
+    {
+        while (SettledTokens < TextEnds.Count && TextEnds[SettledTokens] <= Text.Length) SettledTokens++;
+    }
+
+    /// <summary>Adds a token to the reply; returns the text that became final with it.</summary>
+    internal string Take(int id)
+    {
+        Ids.Add(id);
+        string added = Decoder.Append(id);
+        TextEnds.Add((TextEnds.Count == 0 ? 0 : TextEnds[^1]) + added.Length);
+        return Stops.Push(added);
+    }
+
+    FinishReason? EndingWithoutSampling()
+    {
+        if (Request.FeedOnly) return FinishReason.Length;
+        if (Ids.Count == 0) return null;
+        if (Stops.Matched is not null) return FinishReason.Stop;
+        bool isFull = SampledCount >= Request.MaxTokens
+            || (Sequence.Policy.LengthMax(Sequence.Model.TrainedLength) is { } max && Sequence.Count + Request.Tokens.Length >= max);
+        return isFull ? FinishReason.Length : null;
+    }
 
     internal long EvictedBefore { get; set; }
 

@@ -11,9 +11,11 @@ namespace LongCtx.Engine.Scheduling;
 /// One engine thread for one device, serving all loaded models. It owns runners, pools and sequences and runs at its own pace; others
 /// hand it bounded work and read channels. All public members are thread-safe.
 /// </summary>
-public sealed class InferenceEngine : IAsyncDisposable
+public sealed partial class InferenceEngine : IAsyncDisposable
 {
     readonly ConcurrentQueue<Action> _commands = new();
+    readonly ConcurrentQueue<Action> _slices = new(); // longer than a command: one comes between two steps
+    readonly Lock _lateGate = new();
     readonly SemaphoreSlim _signal = new(0, 1);
     readonly WorkerPool _workers;
     readonly Thread _thread;
@@ -90,9 +92,14 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <exception cref="LongCtxException">The policy cannot be honoured for the model.</exception>
     public Sequence CreateSequence(DecoderModel model, AttentionPolicy policy)
     {
+        RequireHonourable(model, policy);
+        return new(this, model, policy, new KvSequence(model.Runner.Pool, policy), new PenaltyWindow());
+    }
+
+    static void RequireHonourable(DecoderModel model, AttentionPolicy policy)
+    {
         if (policy.Problem(model.TrainedLength) is { } problem)
             throw new LongCtxException(ErrorCode.InvalidRequest, $"policy {policy}: {problem}", "policy");
-        return new(this, model, policy, new KvSequence(model.Runner.Pool, policy), new PenaltyWindow());
     }
 
     /// <summary>
@@ -110,13 +117,10 @@ public sealed class InferenceEngine : IAsyncDisposable
     public Generation Submit(GenerationRequest request)
     {
         Sequence sequence = request.Sequence;
-        long end = sequence.Count + request.Tokens.Length;
+        Validate(request);
+        long end = sequence.Count + request.Tokens.Length - Math.Min(1, request.Resumed.Count); // the last of a reply is not computed
         if (sequence.Policy.LengthMax(sequence.Model.TrainedLength) is { } max && end > max)
             throw new LongCtxException(ErrorCode.ContextLengthExceeded, $"the prompt is {end} tokens long and policy {sequence.Policy} holds at most {max} for {sequence.Model.Name}: shorten it, or use a policy that evicts (endless, streaming, window)", "messages");
-        if (request.MaxTokens < 1) throw new LongCtxException(ErrorCode.InvalidRequest, $"max_tokens = {request.MaxTokens} must be at least 1", "max_tokens");
-        foreach (int token in request.Tokens.Span)
-            if ((uint)token >= (uint)sequence.Model.Config.VocabularySize)
-                throw new LongCtxException(ErrorCode.InvalidRequest, $"token id {token} is outside the vocabulary of {sequence.Model.Config.VocabularySize}", "tokens");
         if (_stopping) throw Stopping();
         if (Interlocked.Increment(ref _queued) > Options.QueueMax + FreePlaces())
         {
@@ -127,6 +131,21 @@ public sealed class InferenceEngine : IAsyncDisposable
         var generation = new Generation(this, request, new Sampler(request.Sampling, sequence.Model.Config.VocabularySize), Options.UnreadTokensMax);
         Post(() => SchedulerOf(sequence.Model).Enqueue(generation));
         return generation;
+    }
+
+    static void Validate(GenerationRequest request)
+    {
+        int vocabulary = request.Sequence.Model.Config.VocabularySize;
+        if (request.MaxTokens < 1 && !request.FeedOnly) throw Bad($"max_tokens = {request.MaxTokens} must be at least 1", "max_tokens");
+        foreach (int token in request.Tokens.Span)
+            if ((uint)token >= (uint)vocabulary) throw Bad($"token id {token} is outside the vocabulary of {vocabulary}", "tokens");
+        if (request.Resumed.Count == 0) return;
+        if (request.FeedOnly) throw Bad("nothing can be resumed where nothing is generated", "resumed");
+        if (request.Resumed.Count > request.MaxTokens) throw Bad($"{request.Resumed.Count} resumed tokens are more than max_tokens = {request.MaxTokens}", "resumed");
+        for (int i = 1; i <= Math.Min(request.Resumed.Count, request.Tokens.Length); i++)
+            if (request.Resumed[^i] != request.Tokens.Span[^i]) throw Bad("the tokens to feed do not end with the resumed ones", "resumed");
+
+        static LongCtxException Bad(string message, string parameter) => new(ErrorCode.InvalidRequest, message, parameter);
     }
 
     /// <summary>Embeds texts given as token ids; one L2-normalised vector each.</summary>
@@ -150,10 +169,13 @@ public sealed class InferenceEngine : IAsyncDisposable
 
     internal double Seconds(long from, long to) => Options.Time.GetElapsedTime(from, to).TotalSeconds;
 
-    internal void Post(Action command)
+    internal void Post(Action command) => Post(command, _commands);
+
+    void Post(Action command, ConcurrentQueue<Action> queue)
     {
-        _commands.Enqueue(command);
+        queue.Enqueue(command);
         Wake();
+        if (_stopped.Task.IsCompleted) EndLateWork(); // nobody else would, and its caller waits
     }
 
     internal void Wake()
@@ -175,9 +197,11 @@ public sealed class InferenceEngine : IAsyncDisposable
     static LongCtxException Stopping() => new(ErrorCode.ShuttingDown, "the server is shutting down");
 
     ModelScheduler SchedulerOf(DecoderModel model) =>
-        _schedulers.Find(s => s.Model == model) ?? throw new LongCtxException(ErrorCode.ModelNotFound, $"model {model.Name} is not loaded in this engine", "model");
+        Array.Find(Volatile.Read(ref _published), s => s.Model == model) ?? throw new LongCtxException(ErrorCode.ModelNotFound, $"model {model.Name} is not loaded in this engine", "model");
 
-    Task<T> OnEngine<T>(Func<T> work)
+    Task<T> OnEngine<T>(Func<T> work) => OnEngine(work, _commands);
+
+    Task<T> OnEngine<T>(Func<T> work, ConcurrentQueue<Action> queue)
     {
         var result = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
         if (_stopping)
@@ -197,7 +221,7 @@ public sealed class InferenceEngine : IAsyncDisposable
             {
                 result.SetException(e); // the caller awaits it
             }
-        });
+        }, queue);
         return result.Task;
     }
 
@@ -206,18 +230,29 @@ public sealed class InferenceEngine : IAsyncDisposable
         while (!_stopping)
         {
             while (_commands.TryDequeue(out Action? command)) command();
-            bool worked = false;
+            bool worked = _slices.TryDequeue(out Action? slice);
+            slice?.Invoke();
             foreach (ModelScheduler scheduler in _schedulers) worked |= scheduler.Step();
-            if (!worked && _commands.IsEmpty && !_stopping) _signal.Wait();
+            if (!worked && _commands.IsEmpty && _slices.IsEmpty && !_stopping) _signal.Wait();
         }
 
-        foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
-        while (_commands.TryDequeue(out Action? command)) command(); // what was submitted meanwhile
-        foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
+        EndLateWork();
         foreach (ModelScheduler scheduler in _schedulers) scheduler.Dispose();
         foreach (EncoderModel encoder in _encoders) encoder.Dispose();
         _workers.Dispose();
         _stopped.SetResult();
+        EndLateWork(); // what was submitted meanwhile
+    }
+
+    /// <summary>Whatever is submitted once the engine stops ends with <see cref="ErrorCode.ShuttingDown"/>.</summary>
+    void EndLateWork()
+    {
+        lock (_lateGate)
+        {
+            foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
+            while (_commands.TryDequeue(out Action? command) || _slices.TryDequeue(out command)) command();
+            foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
+        }
     }
 
     /// <summary>Ends all generations with <see cref="ErrorCode.ShuttingDown"/> and frees everything.</summary>

@@ -19,6 +19,7 @@ internal sealed partial class ModelScheduler
 
         s.Pending = -1;
         s.UpdateState();
+        if (g.Ending is not null && !g.IsPrefilling) EndWithoutSampling(g);
         if (e.Kind == LogitsKind.None) return;
         try
         {
@@ -47,10 +48,7 @@ internal sealed partial class ModelScheduler
             s.Pending = token;
             s.Recent.Add(token);
             s.UpdateState();
-            g.Ids.Add(token);
-            string added = g.Decoder.Append(token);
-            g.TextEnds.Add((g.TextEnds.Count == 0 ? 0 : g.TextEnds[^1]) + added.Length);
-            text = g.Stops.Push(added);
+            text = g.Take(token);
             stopText = g.Stops.Matched is not null;
         }
 
@@ -59,7 +57,11 @@ internal sealed partial class ModelScheduler
         bool ends = isStop || stopText || isFull;
         if (ends && !stopText) text += FlushText(g);
         g.Text.Append(text);
-        g.Emit(new(token, text, info, s.Window));
+        g.Settle();
+        g.Emit(new(token, text, info, s.Window)
+        {
+            SettledTokens = g.SettledTokens - g.Request.Resumed.Count, SettledChars = g.SettledChars - g.ResumedChars,
+        });
         if (ends) Finish(g, isStop || stopText ? FinishReason.Stop : FinishReason.Length);
     }
 
@@ -74,6 +76,22 @@ internal sealed partial class ModelScheduler
         return new(token, Model.Tokenizer.TokenBytes(token).ToArray(), own, alternatives);
     }
 
+    /// <summary>The end of a generation that samples nothing: it only feeds, or was over when it was interrupted.</summary>
+    void EndWithoutSampling(Generation g)
+    {
+        Sequence s = g.Sequence;
+        if (!g.Request.FeedOnly && g.Fed < g.Request.Tokens.Length)
+        {
+            s.Pending = g.Request.Tokens.Span[^1];
+            s.Recent.Add(s.Pending);
+            s.UpdateState();
+            g.Fed++;
+        }
+
+        g.Text.Append(FlushText(g)); // nothing after a stop text
+        Finish(g, g.Ending!.Value);
+    }
+
     static string FlushText(Generation g) => g.Stops.Push(g.Decoder.Flush()) + g.Stops.Flush();
 
     void Finish(Generation g, FinishReason reason)
@@ -81,38 +99,43 @@ internal sealed partial class ModelScheduler
         Sequence s = g.Sequence;
         if (reason == FinishReason.Cancelled) g.Text.Append(FlushText(g));
         string text = g.Text.ToString();
-        string beyond = CutToText(g, text.Length, text);
+        string beyond = CutToText(g, text);
+        int promptTokens = Math.Min(g.Fed, Math.Max(0, g.Request.Tokens.Length - g.Request.Resumed.Count));
         long now = engine.Now();
         long first = g.FirstTokenAt == 0 ? now : g.FirstTokenAt;
         Remove(g);
         g.Finish(new(
-            reason, text, g.Fed, g.SampledCount, (int)(s.Window.Evicted - g.EvictedBefore), s.Window,
-            engine.Seconds(g.AdmittedAt, first), engine.Seconds(first, now), [.. g.Ids], beyond));
+            reason, text, promptTokens, g.SampledCount, (int)(s.Window.Evicted - g.EvictedBefore), s.Window,
+            engine.Seconds(g.AdmittedAt, first), engine.Seconds(first, now), [.. g.Ids], beyond) { ResumedChars = g.ResumedChars });
     }
 
     /// <summary>
     /// Takes the tokens off the sequence that lie, in whole or in part, behind the end of the reply's text: a stop text was cut there.
     /// Returns the text that the remaining tokens do not cover.
     /// </summary>
-    string CutToText(Generation g, int length, string text)
+    static string CutToText(Generation g, string text)
     {
-        int keep = g.Ids.Count;
-        while (keep > 0 && g.TextEnds[keep - 1] > length) keep--;
+        int held = g.Ids.Count - Math.Min(g.Ids.Count, g.Request.Tokens.Length - g.Fed); // a cancelled one may not have fed all that it resumed
+        int keep = held;
+        while (keep > 0 && g.TextEnds[keep - 1] > text.Length) keep--;
+        if (keep < held) Truncate(g.Sequence, held - keep);
         if (keep == g.Ids.Count) return "";
-        Sequence s = g.Sequence;
-        long target = s.Count - (g.Ids.Count - keep);
-        if (!s.Cache.CanTruncate(Math.Min(target, s.Cache.Count)))
-        {
-            s.IsDropped = true; // freed when the caller lets go of it; the next turn computes it anew
-        }
-        else
-        {
-            s.Pending = -1;
-            s.Cache.Truncate(Math.Min(target, s.Cache.Count));
-            s.UpdateState();
-        }
-
         g.Ids.RemoveRange(keep, g.Ids.Count - keep);
         return text[(keep == 0 ? 0 : Math.Min(text.Length, g.TextEnds[keep - 1]))..];
+    }
+
+    /// <summary>Takes the newest tokens off a sequence, or drops it when keys or penalties it would need are gone: the next turn computes it anew.</summary>
+    static void Truncate(Sequence s, int tokens)
+    {
+        long target = Math.Min(s.Count - tokens, s.Cache.Count);
+        if (!s.Cache.CanTruncate(target) || !s.Recent.TryTruncate(tokens))
+        {
+            s.IsDropped = true; // freed when the caller lets go of it
+            return;
+        }
+
+        s.Pending = -1;
+        s.Cache.Truncate(target);
+        s.UpdateState();
     }
 }

@@ -19,8 +19,14 @@ internal sealed partial class ModelScheduler
         if (!source.Cache.CanTruncate(cached)) return null;
         if (length > cached && source.Pending < 0) return null;
         KvSequence cache = source.Cache.Fork();
+        if (source.User is not null && !MakeRoom(newcomer: null))
+        {
+            cache.Dispose(); // what the source lets go of while the fork holds it would be missing in the pool
+            return null;
+        }
+
         cache.Truncate(cached);
-        PenaltyWindow recent = length == source.Count ? source.Recent.Fork() : new(newest);
+        PenaltyWindow recent = length == source.Count ? source.Recent.Fork() : new(newest, length);
         var fork = new Sequence(engine, Model, source.Policy, cache, recent) { Pending = length > cached ? source.Pending : -1 };
         fork.UpdateState();
         return fork;
@@ -52,6 +58,6 @@ internal sealed partial class ModelScheduler
         sequence.IsDropped = true;
         _idle.Remove(sequence);
         sequence.Cache.Dispose();
-        Volatile.Write(ref _blocksUsed, BlocksTotal - _runner.Pool.FreeCount);
+        PublishBlocksUsed();
     }
 }

@@ -1,4 +1,4 @@
-using LongCtx.Engine.Cache;
+using System.Runtime.InteropServices;
 using LongCtx.Engine.Runtime;
 
 namespace LongCtx.Engine.Scheduling;
@@ -37,10 +37,17 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
             return;
         }
 
-        if (tokens == 0 && sequence.Pending < 0)
+        if (tokens == 0 && (sequence.Pending < 0 || generation.Request.FeedOnly))
         {
             engine.LeftQueue();
             generation.Fail(new LongCtxException(ErrorCode.InvalidRequest, "there is nothing to continue: the prompt is empty", "messages"));
+            return;
+        }
+
+        if (!sequence.Recent.EndsWith(CollectionsMarshal.AsSpan(generation.Ids)[..Math.Max(0, generation.Ids.Count - tokens)]))
+        {
+            engine.LeftQueue();
+            generation.Fail(new LongCtxException(ErrorCode.InvalidRequest, "the resumed tokens are not the newest of the sequence: feed the whole reply with them", "resumed"));
             return;
         }
 
@@ -60,7 +67,8 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
     /// <summary>One step; false when there is nothing to do now.</summary>
     public bool Step()
     {
-        DropCancelledWaiting();
+        DropCancelled();
+        ServeClaims();
         Admit();
         Schedule();
         if (_scheduled.Count == 0) return false;
@@ -75,12 +83,14 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
         }
 
         foreach ((Generation generation, int entry) in _scheduled) Advance(generation, entry);
-        Volatile.Write(ref _blocksUsed, BlocksTotal - _runner.Pool.FreeCount);
+        PublishBlocksUsed();
         return true;
     }
 
-    void DropCancelledWaiting()
+    void DropCancelled()
     {
+        for (int i = _running.Count - 1; i >= 0; i--)
+            if (_running[i].IsCancelled) Finish(_running[i], FinishReason.Cancelled);
         for (int i = _waiting.Count; i > 0; i--)
         {
             Generation g = _waiting.Dequeue();
@@ -98,6 +108,7 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
 
     void Admit()
     {
+        if (_claims.Exists(c => c.IsLoad)) return;
         while (_waiting.Count > 0 && _running.Count < engine.Options.RunningMax && MakeRoom(_waiting.Peek()))
         {
             Generation g = _waiting.Dequeue();
@@ -106,10 +117,10 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
             Volatile.Write(ref _runningCount, _running.Count);
             g.AdmittedAt = engine.Now();
             g.EvictedBefore = g.Sequence.Window.Evicted;
-            foreach (int offset in g.Request.TurnStarts) g.Sequence.Cache.Turns.Add(g.Sequence.Count + offset);
+            if (!g.IsPrefilling && g.Ending is not null) EndWithoutSampling(g);
         }
 
-        if (_running.Count > 0 || !_waiting.TryPeek(out Generation? stuck)) return;
+        if (_running.Count > 0 || _transfers > 0 || !_waiting.TryPeek(out Generation? stuck)) return;
         // Nothing runs and nothing idle is left: what waits holds the blocks itself. The oldest gives way, or none would ever go on.
         _waiting.Dequeue();
         engine.LeftQueue();
@@ -117,24 +128,24 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
         stuck.Fail(new LongCtxException(ErrorCode.QueueFull, "the KV memory is taken by other requests: try again later") { RetryAfter = TimeSpan.FromSeconds(2) });
     }
 
-    /// <summary>Gives up idle sequences until the newcomer fits beside what the running ones may still come to need.</summary>
-    bool MakeRoom(Generation newcomer)
+    /// <summary>Gives up idle sequences until the newcomer, or so many blocks, fit beside what the running ones may still come to need.</summary>
+    bool MakeRoom(Generation? newcomer, int blocks = 0)
     {
-        int promised = BlocksMax(newcomer) - newcomer.Sequence.Cache.BlocksHeld;
-        foreach (Generation g in _running) promised += Math.Max(0, BlocksMax(g) - g.Sequence.Cache.BlocksHeld);
-        // A fork still shares blocks that it may have to copy; copies are at most the blocks that it holds, which BlocksMax counts already.
-        foreach (Generation g in _running.Append(newcomer)) promised += SharedBlocks(g.Sequence.Cache);
-        while (_runner.Pool.FreeCount < promised && _idle.Count > 0) Free(_idle[0]);
-        return _runner.Pool.FreeCount >= promised;
+        while (_runner.Pool.FreeCount < _running.Sum(Needed) + (newcomer is null ? blocks : Needed(newcomer)))
+        {
+            if (_idle.Count == 0) return false;
+            Free(_idle[0]);
+        }
+
+        return true;
     }
 
-    /// <summary>Only the last block of each table is ever written again.</summary>
-    static int SharedBlocks(KvSequence cache) =>
-        Math.Min(1, cache.Near.Count) + Math.Min(1, cache.Far.Count) + Math.Min(1, cache.SinksNear.Count) + Math.Min(1, cache.SinksFar.Count);
+    int Needed(Generation g) => Math.Max(0, BlocksMax(g) - g.Sequence.Cache.BlocksSecured);
 
     int BlocksMax(Generation g)
     {
-        long length = g.Sequence.Count + (g.Request.Tokens.Length - g.Fed) + (long)Math.Max(0, g.Request.MaxTokens - g.SampledCount);
+        long length = g.Sequence.Count + (g.Request.Tokens.Length - g.Fed);
+        if (g.Ending is null) length += Math.Max(0, g.Request.MaxTokens - g.SampledCount);
         if (g.Sequence.Policy.LengthMax(Model.TrainedLength) is { } max) length = Math.Min(length, max);
         return Admission.BlocksMax(g.Sequence.Policy, length, engine.Options.PrefillChunk);
     }
@@ -143,9 +154,6 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
     {
         _batch.Clear();
         _scheduled.Clear();
-        for (int i = _running.Count - 1; i >= 0; i--)
-            if (_running[i].IsCancelled) Finish(_running[i], FinishReason.Cancelled);
-
         int room = _runner.StepTokensMax;
         foreach (Generation g in _running) // decoding first: nobody waits for another's prompt longer than one step
         {
@@ -165,10 +173,13 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
     void AddPromptChunk(Generation g, ref int room)
     {
         int pending = g.Sequence.Pending >= 0 ? 1 : 0;
-        int count = Math.Min(Math.Min(engine.Options.PrefillChunk, room) - pending, g.Request.Tokens.Length - g.Fed);
-        if (count < 1) return;
+        int count = Math.Min(Math.Min(engine.Options.PrefillChunk, room) - pending, g.Unfed);
+        if (count < 0 || count + pending == 0) return;
+        // Only those of the chunk: a generation that is cancelled leaves no turn behind that never came.
+        for (IReadOnlyList<int> turns = g.Request.TurnStarts; g.TurnsBegun < turns.Count && turns[g.TurnsBegun] < g.Fed + count; g.TurnsBegun++)
+            g.Sequence.Cache.Turns.Add(g.Sequence.Count - g.Fed + turns[g.TurnsBegun]);
         ReadOnlySpan<int> chunk = g.Request.Tokens.Span.Slice(g.Fed, count);
-        bool last = g.Fed + count == g.Request.Tokens.Length;
+        bool last = count == g.Unfed && g.Ending is null;
         if (pending == 1)
         {
             int[] joined = [g.Sequence.Pending, .. chunk]; // once per turn
@@ -216,6 +227,7 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
 
     public void FailAll(LongCtxException reason)
     {
+        FailClaims(reason);
         while (_waiting.TryDequeue(out Generation? g))
         {
             engine.LeftQueue();

@@ -27,6 +27,12 @@ public sealed class Sequence
     /// <summary>Tokens appended so far, generated ones included.</summary>
     public long Count => Volatile.Read(ref _count);
 
+    /// <summary>Where the turns of the chat begin, ascending, as of the last step; those that have long left the window are forgotten.</summary>
+    public IReadOnlyList<long> TurnStarts => Volatile.Read(ref _turnStarts);
+
+    /// <summary>Whether the last token was sampled and not computed yet, as of the last step: then a generation may begin without new tokens.</summary>
+    public bool HasPending => Volatile.Read(ref _pending) >= 0;
+
     /// <summary>How full the window is, as of the last step.</summary>
     public WindowState Window { get; internal set; }
 
@@ -42,6 +48,9 @@ public sealed class Sequence
     // Below: engine thread only.
 
     long _count;
+    long[] _turnStarts = [];
+    int _turnsVersion;
+    int _pending = -1;
     bool _dropped;
 
     internal KvSequence Cache { get; }
@@ -49,7 +58,11 @@ public sealed class Sequence
     internal PenaltyWindow Recent { get; }
 
     /// <summary>The last token, sampled but not yet computed; -1 when there is none.</summary>
-    internal int Pending { get; set; } = -1;
+    internal int Pending
+    {
+        get => _pending;
+        set => Volatile.Write(ref _pending, value);
+    }
 
     internal bool IsPinned { get; set; } = true;
 
@@ -71,5 +84,8 @@ public sealed class Sequence
         long visible = Cache.Count == 0 ? 0 : Policy.VisibleCount(newest, Cache.Turns);
         Window = new((int)visible, Policy.Capacity, Cache.Count - visible, total) { Sinks = (int)Math.Min(Policy.Sinks, total) };
         Volatile.Write(ref _count, total);
+        if (_turnsVersion == Cache.Turns.Version) return;
+        _turnsVersion = Cache.Turns.Version;
+        Volatile.Write(ref _turnStarts, Cache.Turns.ToArray());
     }
 }

@@ -14,9 +14,9 @@ public abstract partial class ApiConformance : IAsyncLifetime
 
     private protected abstract string EmbeddingModel { get; }
 
-    private protected abstract ValueTask<IConversationHost> OpenHostAsync();
+    private protected abstract ValueTask<ICompletionHost> OpenHostAsync();
 
-    private protected IConversationHost Host { get; private set; } = null!;
+    private protected ICompletionHost Host { get; private set; } = null!;
 
     private protected ApiServer Server { get; private set; } = null!;
 

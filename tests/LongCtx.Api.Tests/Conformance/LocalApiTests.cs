@@ -1,3 +1,4 @@
+using LongCtx.Conversations.Local;
 using LongCtx.Server;
 
 namespace LongCtx.Api.Tests;
@@ -11,11 +12,11 @@ public sealed class LocalApiTests : ApiConformance
 
     private protected override string LongQuestion => "Go on and on.";
 
-    private protected override async ValueTask<IConversationHost> OpenHostAsync() =>
+    private protected override async ValueTask<ICompletionHost> OpenHostAsync() =>
         new TalkativeHost(await LocalHost.OpenAsync(["pg19-7m"], new(), 2, withEncoder: true), LongQuestion);
 
     /// <summary>The local host, but its model cannot end the reply to one question: the disconnect tests need one that lasts.</summary>
-    sealed class TalkativeHost(LocalHost host, string question) : IConversationHost, IAsyncDisposable
+    sealed class TalkativeHost(LocalConversationHost host, string question) : ICompletionHost, IAsyncDisposable
     {
         static readonly Dictionary<int, float> NeverEnd = new() { [0] = -100, [1] = -100, [2] = -100 }; // <|endoftext|>, <|im_start|>, <|im_end|>
 

@@ -8,7 +8,7 @@ public sealed class ScriptedApiTests : ApiConformance
 
     private protected override string LongQuestion => "long";
 
-    private protected override ValueTask<IConversationHost> OpenHostAsync() => new(new ScriptedHost
+    private protected override ValueTask<ICompletionHost> OpenHostAsync() => new(new ScriptedHost
     {
         Reply = request =>
         {

@@ -1,5 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
 using LongCtx.Server;
 using Microsoft.Extensions.Logging;
 
@@ -52,7 +54,7 @@ public sealed class ServerProcessTests
     [Fact]
     public async Task Run_AddressOfAnotherMachine_IsExitCode2AndOneLine()
     {
-        ServerOptions options = new() { Urls = ["http://192.0.2.1:8080"], AllowRemote = true, Log = LogLevel.None };
+        ServerOptions options = new() { Urls = ["http://192.0.2.1:8080"], AllowRemote = true, Keys = [ApiKey.New("a").Key], Log = LogLevel.None };
         Assert.Equal(2, await ServerProcess.RunAsync(options, (_, _) => new(new ScriptedHost()), output, errors, TestContext.Current.CancellationToken));
         Assert.StartsWith("longctx: cannot listen on http://192.0.2.1:8080", Assert.Single(errors.ToString().TrimEnd().Split('\n')), StringComparison.Ordinal);
     }
@@ -84,6 +86,32 @@ public sealed class ServerProcessTests
         Assert.All(ServerSettings.Names, name => Assert.Contains($"--{name} ", output.ToString(), StringComparison.Ordinal));
     }
 
+    [Fact]
+    public async Task Run_NewKey_PrintsASecretAndTheConfigurationThatAcceptsIt()
+    {
+        OpenHost fail = (_, _) => throw new InvalidOperationException("opened");
+        Assert.Equal(0, await ServerProcess.RunAsync(["--new-key", "alice"], fail, output, errors, TestContext.Current.CancellationToken));
+        string[] lines = output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        Assert.Matches("^lck_[A-Za-z0-9_-]{43}$", lines[0]);
+        string directory = Directory.CreateTempSubdirectory("longctx").FullName;
+        await File.WriteAllTextAsync(Path.Combine(directory, ServerSettings.FileName), $"{{{lines[^1]}}}", TestContext.Current.CancellationToken);
+        ApiKey key = Assert.Single(ServerSettings.Read([], new Dictionary<string, string>(), directory).Keys);
+        Directory.Delete(directory, recursive: true);
+        Assert.Equal(new("alice", Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(lines[0])))), key);
+    }
+
+    [Theory]
+    [InlineData("--new-key")]
+    [InlineData("--new-key", "a", "--threads", "2")]
+    [InlineData("--new-key", "a/b")]
+    public async Task Run_NewKeyWithoutATenant_IsExitCode2(params string[] arguments)
+    {
+        OpenHost fail = (_, _) => throw new InvalidOperationException("opened");
+        Assert.Equal(2, await ServerProcess.RunAsync(arguments, fail, output, errors, TestContext.Current.CancellationToken));
+        Assert.StartsWith("longctx: ", errors.ToString(), StringComparison.Ordinal);
+        Assert.Empty(output.ToString());
+    }
+
     [Theory]
     [InlineData("evil.example", false, HttpStatusCode.MisdirectedRequest)]
     [InlineData("localhost:1234", false, HttpStatusCode.OK)]
@@ -91,9 +119,10 @@ public sealed class ServerProcessTests
     [InlineData("evil.example", true, HttpStatusCode.OK)]
     public async Task Guard_HostOfTheRequest_MustBeThisMachineUnlessRemoteIsAllowed(string name, bool allowRemote, HttpStatusCode expected)
     {
-        ServerOptions options = new() { Urls = ["http://127.0.0.1:0"], AllowRemote = allowRemote, Log = LogLevel.None };
+        (string secret, ApiKey key) = ApiKey.New("a");
+        ServerOptions options = new() { Urls = ["http://127.0.0.1:0"], AllowRemote = allowRemote, Keys = [key], Log = LogLevel.None };
         await using ApiServer server = await ApiServer.StartAsync(new ScriptedHost(), options: options);
-        HttpRequestMessage request = new(HttpMethod.Get, "/v1/models") { Headers = { Host = name } };
+        HttpRequestMessage request = new(HttpMethod.Get, "/v1/models") { Headers = { Host = name, Authorization = new("Bearer", secret) } };
         using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
         Assert.Equal(expected, response.StatusCode);
         if (expected != HttpStatusCode.OK) await response.AssertErrorAsync(421, "wrong_host");
@@ -112,7 +141,7 @@ public sealed class ServerProcessTests
         }
     }
 
-    sealed class ClosingHost : IConversationHost, IAsyncDisposable
+    sealed class ClosingHost : ICompletionHost, IAsyncDisposable
     {
         readonly ScriptedHost inner = new();
 

@@ -5,6 +5,9 @@ namespace LongCtx.Api.Tests;
 
 public sealed class ServerSettingsTests : IDisposable
 {
+    static readonly string Hash = new('a', 64);
+    static readonly string Alice = $$"""{"tenant": "alice", "sha256": "{{Hash}}"}""";
+
     readonly string directory = Directory.CreateTempSubdirectory("longctx").FullName;
 
     [Fact]
@@ -24,17 +27,52 @@ public sealed class ServerSettingsTests : IDisposable
     {
         ServerOptions options = Read(
             "--urls", "http://127.0.0.1:1;http://[::1]:2", "--model", "a", "--model=b", "--policy", "streaming", "--capacity", "512", "--threads=3",
-            "--max-body-mib", "8", "--log", "warning", "--allow-remote");
+            "--max-body-mib", "8", "--log", "warning", "--allow-remote", "--keys", $"[{Alice}]");
         Assert.Equal(["http://127.0.0.1:1", "http://[::1]:2"], options.Urls);
         Assert.Equal(["a", "b"], options.Models);
         Assert.Equal(("streaming", 512, 3), (options.Policy, options.Capacity, options.Threads));
         Assert.Equal((8, true, LogLevel.Warning), (options.MaxBodyMebibytes, options.AllowRemote, options.Log));
+        Assert.Equal(new ApiKey("alice", Hash), Assert.Single(options.Keys));
+    }
+
+    [Fact]
+    public void Read_KeysInFileAndEnvironment_AreTheSame()
+    {
+        string keys = $$"""[{"tenant": "alice", "sha256": "{{Hash}}", "name": "a; b", "max_conversations": 10, "max_live_turns": 2}, {"tenant": "b", "sha256": "{{new string('B', 64)}}"}]""";
+        ApiKey[] expected = [new("alice", Hash) { Name = "a; b", MaxConversations = 10, MaxLiveTurns = 2 }, new("b", new string('B', 64))];
+        WriteFile($$"""{"keys": {{keys}}}""");
+        Assert.Equal(expected, Read().Keys);
+        WriteFile("""{"keys": []}""");
+        Assert.Equal(expected, ServerSettings.Read([], new Dictionary<string, string> { ["LONGCTX_KEYS"] = keys }, directory).Keys);
+        Assert.Empty(Read().Keys);
+        WriteFile($$"""{"keys": {{Alice}}}""");
+        Assert.Equal([new("alice", Hash)], Read().Keys);
+    }
+
+    [Theory]
+    [InlineData("keys must be", "[{\"tenant\": \"a\"}]")]
+    [InlineData("keys must be", "[{\"tenant\": \"a\", \"sha256\": null}]")]
+    [InlineData("keys must be", "[{\"tenant\": \"a\", \"sha256\": \"HASH\", \"secret\": \"x\"}]")]
+    [InlineData("keys must be", "[{\"tenant\": \"a\", \"sha256\": \"HASH\", \"max_live_turns\": \"2\"}]")]
+    [InlineData("keys must be", "[null]")]
+    [InlineData("keys must be", "\"[{\"")]
+    [InlineData("sha256 of tenant a must be the key's SHA-256 as 64 hex digits", "[{\"tenant\": \"a\", \"sha256\": \"lck_abc\"}]")]
+    [InlineData("the tenant 'a b' must be", "[{\"tenant\": \"a b\", \"sha256\": \"HASH\"}]")]
+    [InlineData("the tenant '' must be", "[{\"tenant\": \"\", \"sha256\": \"HASH\"}]")]
+    [InlineData("max_conversations of tenant a must be at least 1, not 0", "[{\"tenant\": \"a\", \"sha256\": \"HASH\", \"max_conversations\": 0}]")]
+    [InlineData("max_live_turns of tenant a must be at least 1, not -1", "[{\"tenant\": \"a\", \"sha256\": \"HASH\", \"max_live_turns\": -1}]")]
+    [InlineData("the same sha256 is given twice", "[{\"tenant\": \"a\", \"sha256\": \"HASH\"}, {\"tenant\": \"b\", \"sha256\": \"HASH\"}]")]
+    [InlineData("different max_live_turns", "[{\"tenant\": \"a\", \"sha256\": \"HASH\", \"max_live_turns\": 1}, {\"tenant\": \"a\", \"sha256\": \"HASH2\", \"max_live_turns\": 2}]")]
+    public void Read_BadKeys_AreRefusedWithTheReason(string reason, string keys)
+    {
+        WriteFile("{\"keys\": " + keys.Replace("HASH2", new string('b', 64), StringComparison.Ordinal).Replace("HASH", Hash, StringComparison.Ordinal) + "}");
+        Assert.Contains(reason, Assert.Throws<LongCtxException>(() => Read()).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Read_SeveralSources_TheNearestWins()
     {
-        WriteFile("""{"model": ["file1", "file2"], "policy": "window", "capacity": 100, /* why not */ "allow-remote": true, "urls": "http://127.0.0.1:5"}""");
+        WriteFile("""{"model": ["file1", "file2"], "policy": "window", "capacity": 100, /* why not */ "allow-remote": true, "keys": """ + Alice + """, "urls": "http://127.0.0.1:5"}""");
         Dictionary<string, string> environment = new() { ["LONGCTX_POLICY"] = "full", ["LONGCTX_CAPACITY"] = "200", ["LONGCTX_MODEL"] = "env1;env2", ["OTHER"] = "x" };
         ServerOptions options = ServerSettings.Read(["--capacity", "300"], environment, directory);
         Assert.Equal(["env1", "env2"], options.Models);
@@ -66,6 +104,8 @@ public sealed class ServerSettingsTests : IDisposable
     [InlineData("put a TLS proxy in front", "--urls", "https://127.0.0.1:8080")]
     [InlineData("must begin with http://", "--urls", "ftp://127.0.0.1:8080")]
     [InlineData("'http://0.0.0.0:8080' can be reached from other machines", "--urls", "http://0.0.0.0:8080")]
+    [InlineData("without API keys only this machine may connect; make a key with --new-key TENANT", "--allow-remote")]
+    [InlineData("without API keys only this machine may connect", "--urls", "http://0.0.0.0:8080", "--allow-remote")]
     [InlineData("--allow-remote", "--urls", "http://*:8080")]
     [InlineData("--allow-remote", "--urls", "http://+:8080")]
     [InlineData("--allow-remote", "--urls", "http://[::]:8080")]

@@ -24,7 +24,7 @@ internal sealed class ApiServer : IAsyncDisposable
 
     public IServiceProvider Services => app.Services;
 
-    public static async Task<ApiServer> StartAsync(IConversationHost host, Action<ApiOptions>? configure = null, ServerOptions? options = null)
+    public static async Task<ApiServer> StartAsync(ICompletionHost host, Action<ApiOptions>? configure = null, ServerOptions? options = null)
     {
         options ??= new ServerOptions { Urls = ["http://127.0.0.1:0"], Log = Microsoft.Extensions.Logging.LogLevel.None };
         WebApplication built = ServerHost.Build(options, host, configure);

@@ -8,7 +8,7 @@ namespace LongCtx.Api.Tests;
 /// A host without a model: the reply is a script's, one word a token, but limits, stop texts, seeds, log-probabilities, cached tokens and the
 /// window are worked out for real. Failures and waits happen on demand.
 /// </summary>
-internal sealed partial class ScriptedHost : IConversationHost
+internal sealed partial class ScriptedHost : ICompletionHost
 {
     public const string Chat = "scripted";
     public const string Embedder = "scripted-embed";

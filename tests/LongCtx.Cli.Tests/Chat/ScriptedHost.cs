@@ -4,7 +4,7 @@ using LongCtx.Conversations;
 namespace LongCtx.Cli.Tests.Chat;
 
 /// <summary>Answers with the number of messages and the last one, word by word; refuses "refuse"; "forever" never ends by itself.</summary>
-internal sealed class ScriptedHost : IConversationHost
+internal sealed class ScriptedHost : ICompletionHost
 {
     public List<CompletionRequest> Requests { get; } = [];
 

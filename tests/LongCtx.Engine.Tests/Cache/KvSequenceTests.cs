@@ -66,6 +66,27 @@ public sealed class KvSequenceTests
         }
     }
 
+    /// <summary>The same sequence in fresh blocks, filled with what a file would hold: only the slots that its state says are in use.</summary>
+    static Twin Restored(Twin twin, BlockPool pool, Memory memory, string at)
+    {
+        KvState state = twin.Sequence.State;
+        Assert.True(state.Problem() is null, $"{at}: {state.Problem()}");
+        if (state.BlockCount > pool.FreeCount) return new(twin.Sequence.Fork(), twin.Values);
+        KvSequence restored = KvSequence.Restore(pool, state);
+        foreach (KvTable table in Enum.GetValues<KvTable>())
+        {
+            (long from, long end) = state.Tokens(table);
+            for (long b = state[table].First; b < state[table].End; b++)
+            {
+                long[] source = memory.Of(twin.Sequence[table][b]), destination = memory.Of(restored[table][b]);
+                for (int i = 0; i < Size; i++) destination[i] = b * Size + i >= from && b * Size + i < end ? source[i] : -1;
+            }
+        }
+
+        Assert.Equal((at, state with { Turns = restored.Turns }), (at, restored.State));
+        return new(restored, twin.Values);
+    }
+
     [Fact]
     public void RandomSteps_BesideANaiveModel_HoldWhatTheNextQuerySeesAndLeakNoBlock()
     {
@@ -84,7 +105,7 @@ public sealed class KvSequenceTests
             {
                 string at = $"seed {seed}, round {round}, rule {policy}, step {step}";
                 Twin twin = twins[random.Next(twins.Count)];
-                switch (random.Next(8))
+                switch (random.Next(9))
                 {
                     case 0 when twins.Count < 4:
                         twins.Add(new(twin.Sequence.Fork(), [.. twin.Values]));
@@ -98,6 +119,11 @@ public sealed class KvSequenceTests
                         if (!twin.Sequence.CanTruncate(length)) break;
                         twin.Sequence.Truncate(length);
                         twin.Values.RemoveRange((int)length, twin.Values.Count - (int)length);
+                        break;
+                    case 3:
+                        Twin copy = Restored(twin, pool, memory, at);
+                        twin.Sequence.Dispose();
+                        twins[twins.IndexOf(twin)] = copy;
                         break;
                     default:
                         int reserved = random.Next(1, random.Next(2) == 0 ? 3 : 150);
@@ -138,6 +164,46 @@ public sealed class KvSequenceTests
         Assert.Equal(200_000, sequence.Count);
         Assert.True(most <= LongCtx.Engine.Scheduling.Admission.BlocksMax(policy, 200_000, 100), $"{most} blocks");
         Assert.Empty(copies);
+    }
+
+    [Fact]
+    public void ReleasedBlocks_LieBeforeWhatTheJournalKnowsAsEvicted()
+    {
+        // The owner of a conversation knows the policy, all turn starts and the count, and nothing of blocks.
+        int seed = Environment.TickCount;
+        var random = new Random(seed);
+        for (int round = 0; round < 200; round++)
+        {
+            int g = ((int[])[1, 1, 2, 4])[random.Next(4)], w = g * random.Next(1, 40), b = g * random.Next(1, 60), s = random.Next(80);
+            var policy = new AttentionPolicy(s, w, g, random.Next(6) == 0 ? 0 : s + w + b + random.Next(300), b);
+            var pool = new BlockPool(200);
+            var sequence = new KvSequence(pool, policy);
+            List<long> journal = [];
+            long evicted = s;
+            while (sequence.Count < 2500)
+            {
+                string at = $"seed {seed}, round {round}, rule {policy}, {sequence.Count} tokens";
+                int tokens = random.Next(1, random.Next(2) == 0 ? 3 : 200);
+                if (random.Next(2) == 0 && (journal.Count == 0 || journal[^1] < sequence.Count)) journal.Add(sequence.Count + random.Next(tokens));
+                if (journal.Count > 0) sequence.Turns.Add(journal[^1]);
+                Assert.True(sequence.TryReserve(tokens, []));
+                sequence.Commit(tokens);
+
+                var known = new TurnStarts(journal); // as it comes back from a file, with nothing forgotten
+                Assert.Equal(journal, known.ToArray());
+                long until = policy.EvictedUntil(sequence.Count, known);
+                Assert.True(until >= evicted, $"{at}: {until} after {evicted}");
+                evicted = until;
+                Assert.True(until == Math.Max(s, policy.FirstVisible(sequence.Count, known)), at);
+                Assert.True(until == Math.Max(s, policy.FirstVisible(sequence.Count, sequence.Turns)), at);
+                for (long j = until; j < sequence.Count; j++)
+                    Assert.True((j < sequence.FarCount ? sequence.Far : sequence.Near).Holds(j / Size), $"{at}: key {j} is gone, {until} and later are not evicted");
+                foreach (BlockTable table in (BlockTable[])[sequence.Near, sequence.Far])
+                    Assert.True(table.Count == 0 || table.First >= until / Size, $"{at}: block {table.First} is held, evicted until {until}");
+            }
+
+            sequence.Dispose();
+        }
     }
 
     [Fact]

@@ -186,4 +186,35 @@ public sealed unsafe class AttentionTests
 
         for (int i = 0; i < QueryHeads * d; i++) Assert.Equal(1.25, output[QueryHeads * d + i], 1e-5);
     }
+
+    [Fact]
+    public void Bias_OfAKeyThatGrowsOld_GoesWithIt()
+    {
+        // As above; the biased key leaves the neighbour window with the third token, and counts three times in that step as in all others.
+        const int d = 32, tokens = 8;
+        using var workers = new WorkerPool(1);
+        using var memory = new KvMemory(4, 1, KvHeads, d);
+        using var attention = new Attention(memory, new RotaryEmbedding(Frequencies(d), 1), workers, QueryHeads, KvHeads, d);
+        using var batch = new StepBatch();
+        var sequence = new KvSequence(new BlockPool(4), new(0, 2, 2, 0, 2));
+        int width = (QueryHeads + 2 * KvHeads) * d;
+        var qkv = new float[width];
+        var output = new float[QueryHeads * d];
+        for (int t = 0; t < tokens; t++)
+        {
+            for (int i = (QueryHeads + KvHeads) * d; i < width; i++) qkv[i] = t == 0 ? 1 : 2;
+            batch.Clear();
+            batch.Add(sequence, new int[1], LogitsKind.None);
+            Assert.True(sequence.TryReserve(1, []));
+            attention.Plan(batch);
+            fixed (float* q = qkv)
+            fixed (float* o = output)
+                attention.Run(0, q, o);
+            sequence.Commit(1);
+            if (t == 0)
+                for (int h = 0; h < KvHeads; h++) memory.SetBias(sequence.Near[0], 0, h, 0, MathF.Log(3));
+            else
+                foreach (float x in output) Assert.Equal((3.0 + 2 * t) / (3 + t), x, 1e-5);
+        }
+    }
 }

@@ -31,6 +31,55 @@ public sealed class PenaltyWindowTests
     }
 
     [Fact]
+    public void TryTruncate_OfTheNewest_LeavesTheWindowBeforeThemOrNothingChanged()
+    {
+        int seed = Environment.TickCount;
+        var random = new Random(seed);
+        PenaltyWindow window = new();
+        List<int> tokens = [];
+        int kept = 0, most = 0; // tokens that there ever were: those 2,048 before are forgotten
+        for (int round = 0; round < 300; round++)
+        {
+            for (int i = random.Next(400); i > 0; i--)
+            {
+                tokens.Add(random.Next(100_000));
+                window.Add(tokens[^1]);
+                most = Math.Max(most, tokens.Count);
+            }
+
+            int count = random.Next(Math.Min(tokens.Count, random.Next(2) == 0 ? 50 : 1500) + 1);
+            if (window.TryTruncate(count))
+            {
+                tokens.RemoveRange(tokens.Count - count, count);
+                kept++;
+            }
+            else
+            {
+                Assert.True(tokens.Count - count - 1024 < most - 2048, $"seed {seed}, round {round}: {count} could have been taken back");
+            }
+
+            Assert.Equal(tokens.TakeLast(1024).Order(), Newest(window, 1024));
+            Assert.Equal(tokens.TakeLast(window.ToArray().Length), window.ToArray());
+            Assert.True(window.EndsWith([.. tokens.TakeLast(random.Next(3000))]));
+        }
+
+        Assert.InRange(kept, 100, 299);
+    }
+
+    [Fact]
+    public void TryTruncate_IntoWhatIsNotKnown_IsRefused()
+    {
+        PenaltyWindow window = new([.. Enumerable.Range(0, 1024)], 5000);
+        Assert.False(window.TryTruncate(1));
+        window.Add(7);
+        Assert.True(window.TryTruncate(1));
+        PenaltyWindow whole = new([1, 2, 3], 3);
+        Assert.True(whole.TryTruncate(3));
+        Assert.Empty(whole.ToArray());
+        Assert.False(whole.EndsWith([1]));
+    }
+
+    [Fact]
     public void Fork_ThenAdd_LeavesTheOriginalAsItWas()
     {
         PenaltyWindow window = new([1, 2, 3]);

@@ -136,6 +136,90 @@ public sealed class InferenceEngineTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task StopText_ThatCutTokens_LeavesPenaltiesAsIfTheyHadNeverBeen()
+    {
+        int[] prompt = Encode(Prompt), next = Encode(" Then");
+        GenerationResult free = await Run(prompt, 40);
+        Sequence sequence = _engine.CreateSequence(_model, Streaming), fresh = _engine.CreateSequence(_model, Streaming);
+        GenerationResult cut = await Read(Submit(sequence, prompt, 40, 0, 1, free.Text.Substring(free.Text.Length / 2, 12)));
+        SamplingOptions penalties = new() { Temperature = 0, FrequencyPenalty = 2, PresencePenalty = 2, PenaltyWindow = cut.Ids.Count + next.Length };
+        GenerationResult a = await Read(_engine.Submit(new() { Sequence = sequence, Tokens = next, MaxTokens = 20, Sampling = penalties }));
+        GenerationResult b = await Read(_engine.Submit(new() { Sequence = fresh, Tokens = (int[])[.. prompt, .. cut.Ids, .. next], MaxTokens = 20, Sampling = penalties }));
+        Assert.Equal(b.Ids, a.Ids);
+        sequence.Drop();
+        fresh.Drop();
+    }
+
+    [Fact]
+    public async Task FeedOnly_ThenGenerate_EqualsOnePiece()
+    {
+        int[] prompt = Encode(string.Concat(Enumerable.Repeat(Prompt, 60))); // past the window
+        GenerationResult whole = await Run(prompt, 20, 1);
+        Sequence sequence = _engine.CreateSequence(_model, Streaming);
+        GenerationResult fed = await Read(_engine.Submit(new() { Sequence = sequence, Tokens = prompt.AsMemory(0, prompt.Length - 3), FeedOnly = true, MaxTokens = 0 }));
+        Assert.Equal((FinishReason.Length, "", 0, prompt.Length - 3), (fed.Reason, fed.Text, fed.CompletionTokens, fed.PromptTokens));
+        Assert.Empty(fed.Ids);
+        Assert.Equal((prompt.Length - 3, false), (sequence.Count, sequence.HasPending));
+        Assert.Equal(whole.Ids, (await Read(Submit(sequence, prompt[^3..], 20, 1))).Ids);
+        Generation nothing = _engine.Submit(new() { Sequence = sequence, Tokens = ReadOnlyMemory<int>.Empty, FeedOnly = true });
+        await Assert.ThrowsAsync<LongCtxException>(() => nothing.Completion);
+        sequence.Drop();
+    }
+
+    [Fact]
+    public async Task FeedOnly_BesideAReply_GoesOnAndKeepsItsPendingToken()
+    {
+        int[] prompt = Encode(Prompt), more = Encode(string.Concat(Enumerable.Repeat(Prompt, 20)));
+        Sequence sequence = _engine.CreateSequence(_model, Streaming), other = _engine.CreateSequence(_model, Streaming);
+        Generation reply = Submit(other, prompt, 200, 1);
+        GenerationResult first = await Read(Submit(sequence, prompt, 10)); // its last token is pending
+        await Read(_engine.Submit(new() { Sequence = sequence, Tokens = more, FeedOnly = true }));
+        Assert.Equal((await Run([.. prompt, .. first.Ids, .. more, .. prompt], 20)).Ids, (await Read(Submit(sequence, prompt, 20))).Ids);
+        Assert.Equal((await Run(prompt, 200, 1)).Ids, (await Read(reply)).Ids);
+        sequence.Drop();
+        other.Drop();
+    }
+
+    [Fact]
+    public async Task CancelOfAFeed_BetweenChunks_LeavesTheSequenceAsFarAsItGot()
+    {
+        await StartAsync(new EngineOptions { Threads = 2, KvMemoryBytes = 64 << 20, PrefillChunk = 16, StepTokensMax = 16 });
+        int[] prompt = Encode(string.Concat(Enumerable.Repeat(Prompt, 400)));
+        int[] turns = [.. Enumerable.Range(0, prompt.Length / 7).Select(i => 7 * i)];
+        Sequence sequence = _engine.CreateSequence(_model, Streaming);
+        Generation feed = _engine.Submit(new() { Sequence = sequence, Tokens = prompt, TurnStarts = turns, FeedOnly = true });
+        while (sequence.Count == 0) await _engine.ReuseAsync(sequence, 0, ReadOnlyMemory<int>.Empty); // a round trip: between two steps
+        feed.Cancel();
+        GenerationResult cancelled = await Read(feed);
+        Assert.Equal(FinishReason.Cancelled, cancelled.Reason);
+        int count = (int)sequence.Count;
+        Assert.Equal(count, cancelled.PromptTokens);
+        Assert.InRange(count, 1, prompt.Length - 1);
+        Assert.Equal(turns.Where(t => t < count).Select(t => (long)t).TakeLast(60), sequence.TurnStarts.TakeLast(60));
+        int[] ahead = prompt[count..(count + 600)]; // no turn begins there, though one would have
+        Sequence fresh = _engine.CreateSequence(_model, Streaming);
+        await Read(_engine.Submit(new() { Sequence = fresh, Tokens = prompt.AsMemory(0, count), TurnStarts = [.. turns.Where(t => t < count)], FeedOnly = true }));
+        Assert.Equal((await Read(Submit(fresh, ahead, 20, 1))).Ids, (await Read(Submit(sequence, ahead, 20, 1))).Ids);
+        sequence.Drop();
+        fresh.Drop();
+    }
+
+    [Fact]
+    public async Task Cancel_OfTheOnlyReplyThatRuns_LetsTheNextOneIn()
+    {
+        await StartAsync(new EngineOptions { Threads = 1, KvMemoryBytes = 64 << 20, RunningMax = 1, UnreadTokensMax = 4 });
+        Sequence paused = _engine.CreateSequence(_model, Streaming), waiting = _engine.CreateSequence(_model, Streaming);
+        Generation first = Submit(paused, Encode(Prompt), 30, 1); // nobody reads: it pauses, and the engine with it
+        while (first.Tokens.Count < 4) await _engine.ReuseAsync(paused, 0, ReadOnlyMemory<int>.Empty);
+        Generation second = Submit(waiting, Encode(Prompt), 3, 1);
+        await _engine.ReuseAsync(paused, 0, ReadOnlyMemory<int>.Empty); // it is in the queue
+        first.Cancel();
+        Assert.Equal(3, (await Read(second)).Ids.Count);
+        paused.Drop();
+        waiting.Drop();
+    }
+
+    [Fact]
     public async Task Cancel_WhileGenerating_EndsWithWhatThereIs()
     {
         Sequence sequence = _engine.CreateSequence(_model, Streaming);
@@ -210,6 +294,42 @@ public sealed class InferenceEngineTests : IAsyncLifetime
         foreach (Sequence sequence in idle) sequence.Drop();
         await _engine.ReuseAsync(idle[0], 1, ReadOnlyMemory<int>.Empty); // a round trip: the drops are done
         Assert.Equal(0, _engine.Status.BlocksUsed);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task SharedBlocks_OfAForkThatEvictsThem_AreNotCountedAsItsOwn(bool pinned)
+    {
+        // 16 blocks: the source holds 10, the fork shares them, lets go of them one by one and needs 10 of its own.
+        await StartAsync(new EngineOptions { Threads = 2, KvMemoryBytes = 16 * 266_240, PrefillChunk = 16 });
+        Sequence source = _engine.CreateSequence(_model, Streaming);
+        GenerationResult first = await Read(Submit(source, Encode(Prompt), 700, 1));
+        int[] all = [.. Encode(Prompt), .. first.Ids];
+        Sequence? fork = await _engine.ReuseAsync(source, all.Length - 1, all.AsMemory(0, all.Length - 1));
+        Assert.NotNull(fork);
+        if (!pinned) source.Release();
+        Generation generation = Submit(fork, [all[^1]], 700, 1);
+        if (pinned) Assert.Equal(ErrorCode.QueueFull, (await Assert.ThrowsAsync<LongCtxException>(() => generation.Completion)).Code);
+        else Assert.Equal(700, (await Read(generation)).Ids.Count);
+        Assert.Equal(pinned, source.IsHeld);
+        source.Drop();
+        fork.Drop();
+    }
+
+    [Fact]
+    public async Task ReuseOfARunningSequence_ThatWouldTakeItsRoom_IsRefusedAndTheReplyEnds()
+    {
+        await StartAsync(new EngineOptions { Threads = 2, KvMemoryBytes = 16 * 266_240, PrefillChunk = 16, UnreadTokensMax = 64 });
+        Sequence source = _engine.CreateSequence(_model, Streaming);
+        Generation generation = Submit(source, Encode(Prompt), 1500, 1);
+        for (int i = 0; i < 700; i++) await generation.Tokens.ReadAsync(TestContext.Current.CancellationToken);
+        // It pauses at 764 tokens at the latest, so that the reuse meets it running.
+        Assert.Null(await _engine.ReuseAsync(source, 700, new int[700]));
+        Assert.True(generation.Completion.Status != TaskStatus.RanToCompletion);
+        await foreach (GeneratedToken token in generation.Tokens.ReadAllAsync(TestContext.Current.CancellationToken)) Assert.True(token.Id >= 0);
+        Assert.Equal(1500, (await generation.Completion).Ids.Count);
+        source.Drop();
     }
 
     [Fact]

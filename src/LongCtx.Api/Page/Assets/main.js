@@ -1,6 +1,7 @@
 // Wires the page: settings, sending, stopping, scrolling.
 
 import { listModels, streamChat } from "./api.js";
+import { StoredChat } from "./conversation.js";
 import { Speed, showReply, showWindow } from "./meter.js";
 import { Transcript, element } from "./transcript.js";
 
@@ -77,7 +78,7 @@ async function reply() {
   const paint = () => {
     frame = 0;
     if (message.text) transcript.draw(message);
-    message.body.lastElementChild?.classList.add("cursor");
+    transcript.moveCursor(message);
     if (state) { showWindow(state); transcript.mark(state); }
     showReply({ ...figures, speed: speed.value });
     followEnd();
@@ -153,6 +154,10 @@ function offerActions(message) {
 function send() {
   const text = $("input").value.trim();
   if (!text || running) return;
+  if (stored.isKept) {
+    stored.send(text);
+    return;
+  }
   $("empty").hidden = true;
   $("input").value = "";
   fitInput();
@@ -162,14 +167,28 @@ function send() {
   reply();
 }
 
+/** What the server keeps goes on without us; what it does not keep ends here. */
 function newChat() {
-  running?.abort();
+  if (stored.isKept) stored.leave();
+  else running?.abort();
+  clear();
+  $("input").focus();
+}
+
+function clear() {
   transcript.clear();
   $("empty").hidden = false;
   showReply({});
   describeModel();
-  $("input").focus();
 }
+
+/** Where the server keeps conversations, the chat is one of them. */
+const stored = new StoredChat(transcript, {
+  clear, scrollToEnd, followEnd, showError,
+  request: () => ({ model: $("model").value, instructions: $("system").value.trim(), temperature: Number($("temperature").value) }),
+  taken: () => { $("input").value = ""; fitInput(); },
+  setRunning: stop => { running = stop && { abort: stop }; updateButtons(); },
+});
 
 function updateButtons() {
   $("send").hidden = running !== null;
@@ -186,8 +205,8 @@ function fitInput() {
 // The view follows the reply until the reader scrolls up.
 const scroller = $("scroller");
 let following = true;
-const scrollToEnd = () => { following = true; scroller.scrollTop = scroller.scrollHeight; };
-const followEnd = () => { if (following) scroller.scrollTop = scroller.scrollHeight; };
+function scrollToEnd() { following = true; scroller.scrollTop = scroller.scrollHeight; }
+function followEnd() { if (following) scroller.scrollTop = scroller.scrollHeight; }
 scroller.addEventListener("scroll", () => {
   following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
   $("to-end").hidden = following;
@@ -207,8 +226,12 @@ $("panel-toggle").addEventListener("click", () => {
   const open = document.body.classList.toggle("panel-open");
   $("panel-toggle").setAttribute("aria-expanded", open);
 });
+$("list-toggle").addEventListener("click", () => {
+  const open = document.body.classList.toggle("list-open");
+  $("list-toggle").setAttribute("aria-expanded", open);
+});
 
 setUpSettings();
 fitInput();
 showWindow(emptyWindow);
-loadModels();
+loadModels().then(() => stored.start());

@@ -40,8 +40,7 @@ export function showReply({ speed, reply, prompt, cached, prefill, evicted }) {
 export class Speed {
   #samples = [];
 
-  add(total) {
-    const now = performance.now();
+  add(total, now = performance.now()) {
     this.#samples.push({ now, total });
     while (this.#samples.length > 2 && now - this.#samples[0].now > 2000) this.#samples.shift();
   }

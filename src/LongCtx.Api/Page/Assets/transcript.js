@@ -25,6 +25,19 @@ export class Transcript {
     return message;
   }
 
+  /** Messages of an event: they share its tokens in proportion to their length, which is an estimate where there are several. */
+  addPlaced(messages, start, count) {
+    const weight = message => message.content.length + 16;
+    const whole = messages.reduce((sum, message) => sum + weight(message), 0);
+    let share = 0;
+    for (const { role, content } of messages) {
+      const message = this.add(role === "developer" ? "system" : role, content);
+      message.from = start + Math.round(count * share / whole);
+      share += weight({ content });
+      message.to = start + Math.round(count * share / whole);
+    }
+  }
+
   /** The system prompt is a message of its own, always the first. */
   setSystem(text) {
     if (text && this.messages[0]?.role !== "system") {
@@ -55,6 +68,12 @@ export class Transcript {
   draw(message) {
     if (message.role === "assistant") render(message.body, message.text);
     else message.body.textContent = message.text;
+  }
+
+  /** To the end of what has been written; paragraphs that did not change are the same elements as before. */
+  moveCursor(message) {
+    message.body.querySelectorAll(".cursor").forEach(node => node.classList.remove("cursor"));
+    message.body.lastElementChild?.classList.add("cursor");
   }
 
   /** What the server is sent: everything said, without replies that never came. */
@@ -108,7 +127,7 @@ export class Transcript {
 
 function placeOf({ role, from, to }, sinks, visibleFrom, evicted) {
   if (to === undefined || evicted === 0) return "";
-  if (role === "system" || to <= sinks) return "sink";
+  if (to <= sinks || (role === "system" && from < sinks)) return "sink";
   if (to <= visibleFrom) return "out";
   return from < visibleFrom && to > from ? "partly" : "";
 }

@@ -1,0 +1,64 @@
+using System.Runtime.CompilerServices;
+using LongCtx.Client;
+
+namespace LongCtx.Cli.Chat;
+
+/// <summary>A conversation that a server keeps. What was said before this process, and what is said after it, belongs to it too.</summary>
+internal sealed class StoredChat(LongCtxClient client, string conversation, SamplingOptions sampling, int? maxTokens) : IChatSession
+{
+    static readonly TimeSpan CancelTime = TimeSpan.FromSeconds(5);
+
+    public int? MaxTokens => maxTokens;
+
+    /// <summary>Each message is a turn of its own id: a server that restarts in between answers it once.</summary>
+    public async IAsyncEnumerable<CompletionEvent> SendAsync(string text, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        SubmitTurn turn = LongCtxClient.NewTurn(text);
+        AcceptedTurn accepted = await client.SubmitTurnAsync(conversation, turn with { Options = new() { MaxTokens = maxTokens, Sampling = sampling } }, cancellation);
+        bool hasEnded = false;
+        try
+        {
+            await foreach (ConversationEvent e in client.ReadTurnAsync(accepted, accepted.Seq - 1, cancellation))
+            {
+                hasEnded = e is Completed or Cancelled or Failed;
+                foreach (CompletionEvent told in Told(e)) yield return told;
+            }
+        }
+        finally
+        {
+            if (!hasEnded) await StopAsync(accepted.Turn);
+        }
+    }
+
+    static IEnumerable<CompletionEvent> Told(ConversationEvent e) => e switch
+    {
+        Delta delta => Text(delta.Text, default),
+        Completed completed => End(completed.Text, completed.Reason, completed.Usage),
+        Cancelled cancelled => End(cancelled.Text, FinishReason.Cancelled, cancelled.Usage),
+        Failed failed => throw new LongCtxException(ErrorCode.EngineFailure, failed.Message),
+        _ => [],
+    };
+
+    static IEnumerable<CompletionEvent> End(string text, FinishReason reason, TurnUsage usage) =>
+    [
+        .. Text(text, usage.Window),
+        new CompletionFinished(reason, new(
+            (int)usage.InputTokens, (int)usage.CachedTokens, (int)usage.OutputTokens, (int)usage.EvictedTokens, usage.Window, usage.PrefillSeconds, usage.DecodeSeconds)),
+    ];
+
+    static IEnumerable<CompletionEvent> Text(string text, WindowState window) => text.Length == 0 ? [] : [new CompletionDelta(text, [], window)];
+
+    /// <summary>The user did not want the rest. A server that does not hear it goes on to the end.</summary>
+    async ValueTask StopAsync(int turn)
+    {
+        using CancellationTokenSource limit = new(CancelTime);
+        try
+        {
+            await client.CancelTurnAsync(conversation, turn, limit.Token);
+        }
+        catch (Exception e) when (e is LongCtxException or OperationCanceledException)
+        {
+            // Nothing that the user could do.
+        }
+    }
+}

@@ -1,0 +1,14 @@
+using System.Text.Json.Serialization;
+
+namespace LongCtx.Api.OpenApi;
+
+/// <summary>Lets the schemas of requests be made without reflection over everything; nothing is written or read with it.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(ChatRequest))]
+[JsonSerializable(typeof(EmbeddingShape))]
+[JsonSerializable(typeof(MetadataShape))]
+[JsonSerializable(typeof(ConversationShape))]
+[JsonSerializable(typeof(ItemsShape))]
+[JsonSerializable(typeof(ForkShape))]
+[JsonSerializable(typeof(ResponseRequest))]
+internal sealed partial class ShapeJson : JsonSerializerContext;

@@ -1,0 +1,121 @@
+using LongCtx.Conversations.Machine;
+using LongCtx.Conversations.Storage;
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Scheduling;
+
+namespace LongCtx.Conversations.Local;
+
+/// <summary>
+/// A conversation's sequence in the engine: taken for a reply, given back afterwards, and rebuilt when the pool, a restart or a crash has
+/// taken it away. Used by one activity at a time.
+/// </summary>
+internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine engine, KvFiles files, IConversationStore store, ConversationKey key, long replayTokensMax)
+{
+    Sequence? _sequence;
+    long _skipped; // tokens of the log that a refilled sequence left out behind its sinks
+    long _savedTokens;
+    long _count;
+
+    /// <summary>Tokens of the log that the sequence stands for; 0 when there is none.</summary>
+    public long Count => Volatile.Read(ref _count);
+
+    /// <summary>
+    /// A pinned sequence that holds the beginning of the log, what is left to feed, and how it was rebuilt if it was.
+    /// </summary>
+    /// <param name="state">Where the log ends.</param>
+    /// <param name="tail">Its end, as the owner has it.</param>
+    /// <param name="cancellation">Stops reading.</param>
+    public async ValueTask<(Sequence Sequence, LogPart Feed, RestoreGrade? Restored)> TakeAsync(ConversationState state, LogPart tail, CancellationToken cancellation)
+    {
+        AttentionPolicy policy = PolicyOptions.ParseRule(state.Policy!);
+        if (await ReuseAsync(state, tail).ConfigureAwait(false) is { } held) return (held, tail.From(_skipped + held.Count), null);
+
+        if (await files.TryLoadAsync(decoder.Model, key, state, store, cancellation).ConfigureAwait(false) is { } saved)
+        {
+            (_sequence, _skipped) = (saved.Sequence, saved.Skipped);
+            _savedTokens = saved.Skipped + saved.Sequence.Count;
+            LogPart rest = _savedTokens >= tail.Start ? tail.From(_savedTokens)
+                : await LogPart.ReadAsync(store, key, saved.Seq, _savedTokens, state.Tokens, cancellation).ConfigureAwait(false);
+            return (saved.Sequence, rest, _skipped == 0 ? RestoreGrade.Exact : RestoreGrade.Refill);
+        }
+
+        if (state.Tokens > replayTokensMax && !policy.IsUnlimited) return await RefillAsync(state, policy, cancellation).ConfigureAwait(false);
+        LogPart whole = tail.Start == 0 ? tail : await LogPart.ReadAsync(store, key, 0, 0, state.Tokens, cancellation).ConfigureAwait(false);
+        _sequence = engine.CreateSequence(decoder.Model, policy);
+        bool isNew = state.Turns == 1 && (state.Live is null || state.Live.ReplyStart == state.Tokens);
+        return (_sequence, whole, isNew ? null : RestoreGrade.Replay);
+    }
+
+    async ValueTask<Sequence?> ReuseAsync(ConversationState state, LogPart tail)
+    {
+        if (_sequence is not { } held) return null;
+        long end = Math.Min(_skipped + held.Count, state.Tokens); // a reply that was never stored left more
+        if (held.IsHeld && held.Count > 0 && end >= tail.Start)
+        {
+            int newest = (int)Math.Min(end - tail.Start, SamplingOptions.PenaltyWindowMax);
+            int[] recent = tail.Ids[(int)(end - tail.Start - newest)..(int)(end - tail.Start)];
+            if (await engine.ReuseAsync(held, end - _skipped, recent).ConfigureAwait(false) is { } sequence)
+            {
+                if (!ReferenceEquals(sequence, held)) held.Drop();
+                return _sequence = sequence;
+            }
+        }
+
+        Drop();
+        return null;
+    }
+
+    /// <summary>
+    /// Sinks and window alone, as a sequence that leaves out what lies between: a multiple of B, so that distances and evictions stay the same.
+    /// Contents are close, because the keys did not see what is left out, and draws of the sampler differ.
+    /// </summary>
+    async ValueTask<(Sequence, LogPart, RestoreGrade?)> RefillAsync(ConversationState state, AttentionPolicy policy, CancellationToken cancellation)
+    {
+        long skipped = policy.Evicted(state.Tokens);
+        LogPart sinks = await LogPart.ReadAsync(store, key, 0, 0, policy.Sinks, cancellation).ConfigureAwait(false);
+        LogPart window = await LogPart.ReadAsync(store, key, await FirstEventAsync(policy.Sinks + skipped, state, cancellation).ConfigureAwait(false), policy.Sinks + skipped, state.Tokens, cancellation)
+            .ConfigureAwait(false);
+        (_sequence, _skipped) = (engine.CreateSequence(decoder.Model, policy), skipped);
+        return (_sequence, new(skipped, [.. sinks.Ids.AsSpan(0, policy.Sinks), .. window.Ids], window.TurnStarts), RestoreGrade.Refill);
+    }
+
+    /// <summary>A sequence number that no event with tokens at or behind <paramref name="token"/> has or precedes; found by halving.</summary>
+    async ValueTask<long> FirstEventAsync(long token, ConversationState state, CancellationToken cancellation)
+    {
+        long low = 0, high = state.Seq;
+        while (low < high)
+        {
+            long middle = (low + high) / 2;
+            var page = await store.ReadAsync(key, middle, 1, cancellation).ConfigureAwait(false);
+            if (page.Count > 0 && JournalRecords.ToEvent(page[0]) is { } e && e.TokenStart + e.TokenCount <= token) low = middle + 1;
+            else high = middle;
+        }
+
+        return low;
+    }
+
+    /// <summary>The activity is over: the sequence stays cached while the pool has room.</summary>
+    public void GiveBack()
+    {
+        if (_sequence is not { } sequence) return;
+        if (sequence.IsHeld) sequence.Release();
+        else Drop();
+        Volatile.Write(ref _count, _sequence is { } kept ? _skipped + kept.Count : 0);
+    }
+
+    public void Drop()
+    {
+        _sequence?.Drop();
+        (_sequence, _skipped, _savedTokens) = (null, 0, 0);
+        Volatile.Write(ref _count, 0);
+    }
+
+    /// <summary>Writes the sequence to disk, if it holds exactly the log and was not written yet.</summary>
+    /// <param name="state">Where the log ends; nothing is under way.</param>
+    /// <param name="tokensMin">Fewer new tokens than this are not worth it.</param>
+    public async Task SaveAsync(ConversationState state, int tokensMin)
+    {
+        if (_sequence is not { IsHeld: true } sequence || _skipped + sequence.Count != state.Tokens || state.Tokens - _savedTokens < tokensMin) return;
+        if (await files.SaveAsync(key, sequence, _skipped, state).ConfigureAwait(false)) _savedTokens = state.Tokens;
+    }
+}

@@ -1,0 +1,122 @@
+using System.Globalization;
+using LongCtx.Conversations.Machine;
+using LongCtx.Conversations.Storage;
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Scheduling;
+using LongCtx.Engine.States;
+
+namespace LongCtx.Conversations.Local;
+
+/// <summary>
+/// Saved KV states, one file for each conversation: what makes a cold one start quickly. They are caches of the journal, so losing one
+/// costs time and nothing else. The files used least recently go when all together pass the budget.
+/// </summary>
+internal sealed class KvFiles(InferenceEngine engine, string? directory, long bytesMax, TimeProvider time, Action<string> warn)
+{
+    const string Conversation = "conversation", Seq = "seq", Epoch = "epoch", Skipped = "skipped";
+
+    /// <summary>Keys are computed by the base model alone.</summary>
+    const string NoAdapter = "";
+
+    readonly Lock _gate = new();
+
+    /// <summary>False where nothing is kept on disk, or where the disk would not take it.</summary>
+    public async Task<bool> SaveAsync(ConversationKey key, Sequence sequence, long skipped, ConversationState state)
+    {
+        if (directory is null) return false;
+        string path = PathOf(key);
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            await engine.SaveAsync(sequence, path, NoAdapter, new Dictionary<string, string>(StringComparer.Ordinal)
+            {
+                [Conversation] = key.Id,
+                [Seq] = state.Seq.ToString(CultureInfo.InvariantCulture),
+                [Skipped] = skipped.ToString(CultureInfo.InvariantCulture),
+                [Epoch] = state.Epoch.ToString(CultureInfo.InvariantCulture),
+            }).ConfigureAwait(false);
+            Trim();
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or LongCtxException or SequenceFileException)
+        {
+            warn($"the KV state of {key.Id} was not saved to {path}: {e.Message} It will be computed again when it is needed.");
+            return false;
+        }
+    }
+
+    /// <summary>A pinned sequence as it was saved and the event it was saved behind; null where there is none that fits the journal.</summary>
+    public async Task<(Sequence Sequence, long Skipped, long Seq)?> TryLoadAsync(DecoderModel model, ConversationKey key, ConversationState state, IConversationStore store, CancellationToken cancellation)
+    {
+        if (directory is null) return null;
+        string path = PathOf(key);
+        if (!File.Exists(path)) return null;
+        try
+        {
+            (Sequence sequence, IReadOnlyDictionary<string, string> labels) =
+                await engine.LoadSequenceAsync(model, path, PolicyOptions.ParseRule(state.Policy!), NoAdapter, cancellation).ConfigureAwait(false);
+            long seq = Number(labels, Seq), skipped = Number(labels, Skipped);
+            if (await ProblemAsync(skipped + sequence.Count, labels, seq).ConfigureAwait(false) is not { } problem)
+            {
+                File.SetLastAccessTimeUtc(path, time.GetUtcNow().UtcDateTime);
+                return (sequence, skipped, seq);
+            }
+
+            sequence.Drop();
+            warn($"the KV state {path} is not used: {problem}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or LongCtxException or SequenceFileException)
+        {
+            warn($"the KV state {path} is not used: {e.Message}");
+        }
+
+        return null;
+
+        // The journal may have lost its end since then (a failover), and may have grown another one.
+        async ValueTask<string?> ProblemAsync(long tokens, IReadOnlyDictionary<string, string> labels, long seq)
+        {
+            if (labels.GetValueOrDefault(Conversation) != key.Id) return "it belongs to another conversation";
+            if (seq < 1 || seq > state.Seq || tokens > state.Tokens) return $"it was saved at event {seq}, and the journal ends at {state.Seq}";
+            var page = await store.ReadAsync(key, seq - 1, 1, cancellation).ConfigureAwait(false);
+            if (page.Count == 0 || page[0].Seq != seq) return $"the journal no longer holds event {seq}";
+            ConversationEvent e = JournalRecords.ToEvent(page[0]);
+            return e.TokenStart + e.TokenCount == tokens && labels.GetValueOrDefault(Epoch) == e.Epoch.ToString(CultureInfo.InvariantCulture)
+                ? null : "the journal went another way since";
+        }
+    }
+
+    static long Number(IReadOnlyDictionary<string, string> labels, string label) =>
+        labels.TryGetValue(label, out string? text) && long.TryParse(text, CultureInfo.InvariantCulture, out long number) ? number : -1;
+
+    public void Delete(ConversationKey key)
+    {
+        if (directory is null) return;
+        try
+        {
+            File.Delete(PathOf(key));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            warn($"the KV state of {key.Id} could not be deleted: {e.Message}");
+        }
+    }
+
+    /// <summary>Tenants are hashed: a name may hold anything.</summary>
+    string PathOf(ConversationKey key) =>
+        Path.Combine(directory!, ConversationIds.ModelTag(key.Tenant), key.Id[^2..], key.Id + ".kv");
+
+    void Trim()
+    {
+        lock (_gate)
+        {
+            FileInfo[] files = [.. new DirectoryInfo(directory!).EnumerateFiles("*.kv", SearchOption.AllDirectories).OrderBy(f => f.LastAccessTimeUtc)];
+            long bytes = files.Sum(f => f.Length);
+            foreach (FileInfo file in files)
+            {
+                if (bytes <= bytesMax) return;
+                bytes -= file.Length;
+                file.Delete();
+            }
+        }
+    }
+}

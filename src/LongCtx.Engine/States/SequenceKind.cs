@@ -1,0 +1,21 @@
+using LongCtx.Engine.Cache;
+
+namespace LongCtx.Engine.States;
+
+/// <summary>What keys and values depend on beside the tokens: only under the same of all of it do they mean anything.</summary>
+/// <param name="Model">Its fingerprint.</param>
+/// <param name="Adapter">Digest of the adapter that the keys were computed under; empty for none.</param>
+/// <param name="Vocabulary">Follows from the model.</param>
+internal sealed record SequenceKind(string Model, KvLayout Layout, AttentionPolicy Policy, string Adapter, int Vocabulary)
+{
+    /// <summary>What differs, in words; null when nothing does.</summary>
+    public string? Difference(SequenceKind wanted)
+    {
+        if (Model != wanted.Model) return $"it was computed by another model ({Short(Model)}; this one is {Short(wanted.Model)})";
+        if (Layout != wanted.Layout) return $"its blocks are laid out as {Layout} and this engine's as {wanted.Layout}";
+        if (Policy != wanted.Policy) return $"its policy is {Policy} instead of {wanted.Policy}";
+        return Adapter != wanted.Adapter ? $"its adapter is '{Short(Adapter)}' instead of '{Short(wanted.Adapter)}'" : null;
+
+        static string Short(string digest) => digest.Length <= 12 ? digest : digest[..12] + "...";
+    }
+}

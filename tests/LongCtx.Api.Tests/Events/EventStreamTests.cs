@@ -1,0 +1,125 @@
+using System.Text.Json;
+
+namespace LongCtx.Api.Tests;
+
+/// <summary>Journals as endless streams of server-sent events.</summary>
+public sealed class EventStreamTests(LiveServer server)
+{
+    static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task One_FollowedFromTheBeginning_IsDenseAndResumesBehindAnyEvent()
+    {
+        string id = await server.CreateAsync("""{"items":[{"role":"user","content":"first"}]}""");
+        using SseReader live = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events");
+        JsonElement reply = await server.RespondAsync($"\"conversation\":\"{id}\",\"input\":\"go on\"", 20);
+        List<SseEvent> seen = [];
+        do seen.Add((await live.NextEventAsync())!);
+        while (seen[^1].Name != "completed");
+
+        Assert.Equal(Enumerable.Range(1, seen.Count).Select(n => n.ToString()), seen.Select(e => e.Id));
+        Assert.All(seen, e => Assert.Equal((e.Name, e.Id), (e.Data.GetProperty("kind").GetString(), e.Data.GetProperty("seq").GetInt64().ToString())));
+        Assert.Equal(["input_appended", "turn_accepted"], seen.Select(e => e.Name).Where(n => n != "evicted").Take(2));
+        Assert.Equal(LiveServer.TextOf(reply), string.Concat(seen.Where(e => e.Data.TryGetProperty("text", out _)).Select(e => e.Data.GetProperty("text").GetString())));
+        Assert.Equal("length", seen[^1].Data.GetProperty("reason").GetString());
+
+        for (int after = 0; after < seen.Count; after++)
+        {
+            using SseReader byHeader = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?after=0", lastEventId: after.ToString());
+            using SseReader byQuery = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?after={after}");
+            foreach (SseReader reader in (SseReader[])[byHeader, byQuery]) Assert.Equal(seen[after].Data.GetRawText(), (await reader.NextEventAsync())!.Data.GetRawText());
+        }
+    }
+
+    [Fact]
+    public async Task One_BehindTheHead_IsToldRewoundAndGoesOnFromThere()
+    {
+        string id = await server.CreateAsync("""{"items":[{"role":"user","content":"first"}]}""");
+        using SseReader stream = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?after=50");
+        SseEvent rewound = (await stream.NextEventAsync())!;
+        long head = (await server.Host.GetConversationAsync("default", id, Cancellation)).Seq;
+        Assert.Equal(("rewound", head.ToString()), (rewound.Name, rewound.Id));
+        Assert.Equal($$"""{"conversation":"{{id}}","head":{{head}}}""", rewound.Data.GetRawText());
+        await server.JsonAsync("POST", $"/v1/conversations/{id}/items", """{"items":[{"role":"user","content":"second"}]}""");
+        Assert.Equal((head + 1).ToString(), (await stream.NextEventAsync())!.Id);
+    }
+
+    [Fact]
+    public async Task Many_OverOneConnection_AreEachDenseAndComeBackWhereTheyWere()
+    {
+        string[] ids = [await server.CreateAsync(), await server.CreateAsync(), await server.CreateAsync()];
+        string Path(IEnumerable<int> after) => "/v1/events?" + string.Join('&', ids.Zip(after, (id, n) => $"conversation={id}:{n}"));
+        await Task.WhenAll(ids.Select(id => server.RespondAsync($"\"conversation\":\"{id}\",\"input\":\"go on\"", 10)));
+        long[] heads = await Task.WhenAll(ids.Select(async id => (await server.Host.GetConversationAsync("default", id, Cancellation)).Seq));
+
+        List<(string Id, long Seq)> seen = [];
+        using (SseReader all = await server.OpenStreamAsync("GET", Path([0, 0, 0])))
+        {
+            while (seen.Count < heads.Sum()) seen.Add(Cursor((await all.NextEventAsync())!));
+        }
+        for (int i = 0; i < ids.Length; i++) Assert.Equal(Enumerable.Range(1, (int)heads[i]).Select(n => (long)n), seen.Where(e => e.Id == ids[i]).Select(e => e.Seq));
+
+        // The header is newer than the query for the one conversation that it names.
+        using SseReader again = await server.OpenStreamAsync("GET", Path([1, (int)heads[1], (int)heads[2]]), lastEventId: $"{ids[0]}:2");
+        Assert.Equal((ids[0], 3), Cursor((await again.NextEventAsync())!));
+    }
+
+    static (string Id, long Seq) Cursor(SseEvent e)
+    {
+        string[] parts = e.Id!.Split(':');
+        return (parts[0], long.Parse(parts[1]));
+    }
+
+    [Fact]
+    public async Task Many_OneIsDeleted_SaysSoAndTheOthersGoOn()
+    {
+        string gone = await server.CreateAsync(), stays = await server.CreateAsync();
+        using SseReader stream = await server.OpenStreamAsync("GET", $"/v1/events?conversation={gone}&conversation={stays}:0");
+        await server.JsonAsync("POST", $"/v1/conversations/{gone}/items", """{"items":[{"role":"user","content":"x"}]}""");
+        Assert.Equal($"{gone}:1", (await stream.NextEventAsync())!.Id);
+        await server.JsonAsync("DELETE", $"/v1/conversations/{gone}");
+        SseEvent error;
+        do error = (await stream.NextEventAsync())!;
+        while (error.Name == "evicted");
+        Assert.Equal(("error", gone, "deleted"), (error.Name, error.Data.GetProperty("conversation").GetString(), error.Data.GetProperty("error").GetProperty("code").GetString()));
+        await server.JsonAsync("POST", $"/v1/conversations/{stays}/items", """{"items":[{"role":"user","content":"x"}]}""");
+        Assert.Equal($"{stays}:1", (await stream.NextEventAsync())!.Id);
+    }
+
+    [Fact]
+    public async Task One_NothingHappens_CommentsKeepItOpenAndStoppingEndsIt()
+    {
+        await using LiveServer own = await LiveServer.StartAsync(configure: o => o.Heartbeat = TimeSpan.FromMilliseconds(20));
+        using SseReader stream = await own.OpenStreamAsync("GET", $"/v1/conversations/{await own.CreateAsync()}/events");
+        Assert.StartsWith("retry: ", await stream.NextAsync(), StringComparison.Ordinal);
+        Assert.Equal(": waiting", await stream.NextAsync());
+        Assert.Equal(": waiting", await stream.NextAsync());
+        Task stopping = own.StopAsync();
+        SseEvent last = (await stream.NextEventAsync())!;
+        Assert.Equal(("error", "shutting_down"), (last.Name, last.Data.GetProperty("error").GetProperty("code").GetString()));
+        Assert.Null(await stream.NextEventAsync());
+        await stopping;
+    }
+
+    [Theory]
+    [InlineData("/v1/events", null, "conversation")]
+    [InlineData("/v1/events?conversation=ID:x", null, "conversation")]
+    [InlineData("/v1/events?conversation=ID:1:2", null, "conversation")]
+    [InlineData("/v1/events?conversation=ID&conversation=ID:1", null, "conversation")]
+    [InlineData("/v1/events?conversation=ID", "ID:x", "Last-Event-ID")]
+    [InlineData("/v1/conversations/ID/events?after=-1", null, "after")]
+    [InlineData("/v1/conversations/ID/events?after=x", null, "after")]
+    [InlineData("/v1/conversations/ID/events", "x", "Last-Event-ID")]
+    public async Task Any_BadCursor_IsRefusedByName(string path, string? lastEventId, string parameter)
+    {
+        string id = await server.CreateAsync();
+        HttpRequestMessage request = server.Request("GET", path.Replace("ID", id, StringComparison.Ordinal));
+        if (lastEventId is not null) request.Headers.Add("Last-Event-ID", lastEventId.Replace("ID", id, StringComparison.Ordinal));
+        using HttpResponseMessage response = await server.Http.SendAsync(request, Cancellation);
+        await response.AssertErrorAsync(400, "invalid_value", parameter);
+    }
+
+    [Fact]
+    public async Task Many_OneIsUnknown_Is404BeforeAnyEvent() => await server.AssertErrorAsync(
+        "GET", $"/v1/events?conversation={await server.CreateAsync()}&conversation=conv_{new string('0', 40)}", null, 404, "not_found");
+}
