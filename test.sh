@@ -2,9 +2,14 @@
 # Builds everything that this machine can restore and runs all test suites.
 #   ./test.sh                 everything
 #   ./test.sh Engine Cli      only suites whose name contains one of the words
+#   ./test.sh --long          the same with 50 rounds of the kill test instead of 10; words may follow
 # Ends with the line 'N passed, N failed, N skipped'; the exit code is 0 only if nothing failed and something ran.
 set -uo pipefail
 cd "$(dirname "$0")"
+if [ "${1:-}" = --long ]; then
+  export LONGCTX_KILL_ROUNDS=50
+  shift
+fi
 
 command -v dotnet >/dev/null || { echo "The .NET SDK 10.0 is needed: https://dot.net" >&2; exit 2; }
 solution=LongCtx.Embedded.slnf
