@@ -15,26 +15,25 @@ internal sealed class Load(IConversationStore store, int conversations)
 
     static CancellationToken Stop => TestContext.Current.CancellationToken;
 
+    /// <summary>Ends with the last append.</summary>
+    public Task Running { get; private set; } = Task.CompletedTask;
+
     /// <summary>Calls that failed.</summary>
     public int Failures => Volatile.Read(ref failures);
 
-    /// <summary>Returns when all conversations are there; the task that it gives ends with the last append.</summary>
-    public async Task<Task> StartAsync(IConversationStore patient, int appends)
+    /// <summary>Returns when all conversations are there.</summary>
+    public async Task StartAsync(IConversationStore patient, int appends)
     {
         var owners = await Task.WhenAll(Enumerable.Range(0, conversations).Select(c => Samples.StartAsync(patient, Samples.Key(c))));
-        return Task.WhenAll(owners.Select((owner, c) => Task.Run(() => WriteAsync(c, owner, appends))));
+        Running = Task.WhenAll(owners.Select((owner, c) => Task.Run(() => WriteAsync(c, owner, appends))));
     }
 
-    /// <summary>Ends when so many appends of all conversations have been acknowledged.</summary>
-    public Task ReachAsync(long count)
+    /// <summary>Returns when so many more appends of all conversations have been acknowledged, or all have.</summary>
+    public async Task AdvanceAsync(int count)
     {
-        lock (waiting)
-        {
-            if (total >= count) return Task.CompletedTask;
-            TaskCompletionSource reached = new(TaskCreationOptions.RunContinuationsAsynchronously);
-            waiting.Add((count, reached));
-            return reached.Task.WaitAsync(Stop);
-        }
+        TaskCompletionSource reached = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (waiting) waiting.Add((total + count, reached));
+        await await Task.WhenAny(Running, reached.Task);
     }
 
     async Task WriteAsync(int conversation, StoredConversation owner, int appends)
