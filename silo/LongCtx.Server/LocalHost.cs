@@ -23,7 +23,7 @@ public static class LocalHost
         cancellation.ThrowIfCancellationRequested();
         IReadOnlyList<string> models = options.Models is [] ? [DefaultModel] : options.Models;
         ConversationOptions? conversations = options.Data == ServerOptions.NoData ? null : await OpenStoreAsync(options, cancellation);
-        LocalConversationHost host = await OpenAsync(models, new(options.Policy, options.Capacity), options.Threads, withEncoder: true, conversations);
+        LocalConversationHost host = await OpenAsync(models, HostOptions(options), options.Threads, withEncoder: true, conversations);
         if (conversations is not null) await host.ResumeAsync(cancellation);
         return host;
     }
@@ -35,7 +35,7 @@ public static class LocalHost
         {
             var store = await SqliteConversationStore.OpenAsync(new() { Directory = directory, Durability = options.Durability }, cancellation);
             foreach (string warning in store.Description.Warnings) Warn(warning);
-            return new() { Store = store, KvDirectory = Path.Combine(directory, "kv"), Warn = Warn };
+            return new() { Store = store, KvDirectory = Path.Combine(directory, "kv"), RetainEvents = options.RetainEvents, Warn = Warn };
         }
         catch (StoreException e)
         {
@@ -43,15 +43,21 @@ public static class LocalHost
         }
     }
 
+    static LocalHostOptions HostOptions(ServerOptions options)
+    {
+        var defaults = new LocalHostOptions { Policy = new(options.Policy, options.Capacity) };
+        return defaults with { ReplyTokensMax = options.MaxReply ?? defaults.ReplyTokensMax };
+    }
+
     static void Warn(string message) => Console.Error.WriteLine("longctx: " + message);
 
     /// <param name="models">Names of bundled models, or paths; the first decoder is the default.</param>
-    /// <param name="policy">What every conversation gets.</param>
+    /// <param name="options">What every conversation gets.</param>
     /// <param name="threads">Compute threads; null is one per core.</param>
     /// <param name="withEncoder">Load the bundled encoder unless <paramref name="models"/> name one.</param>
     /// <param name="conversations">How conversations are kept; null keeps none. The store is closed if opening fails.</param>
     public static async Task<LocalConversationHost> OpenAsync(
-        IReadOnlyList<string> models, PolicyOptions policy, int? threads, bool withEncoder = false, ConversationOptions? conversations = null)
+        IReadOnlyList<string> models, LocalHostOptions options, int? threads, bool withEncoder = false, ConversationOptions? conversations = null)
     {
         var defaults = new EngineOptions();
         var engine = new InferenceEngine(defaults with { Threads = threads ?? defaults.Threads });
@@ -69,7 +75,7 @@ public static class LocalHost
             }
 
             if (withEncoder && encoders.Count == 0) encoders.Add(await engine.LoadEncoderAsync(catalog.Resolve(DefaultEncoder), DefaultEncoder));
-            return new LocalConversationHost(engine, decoders, encoders, new LocalHostOptions { Policy = policy }, conversations);
+            return new LocalConversationHost(engine, decoders, encoders, options, conversations);
         }
         catch (Exception e)
         {

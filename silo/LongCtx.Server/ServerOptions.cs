@@ -41,6 +41,12 @@ public sealed record ServerOptions
     /// <summary>What an acknowledged write survives.</summary>
     public Durability Durability { get; init; } = Durability.Standard;
 
+    /// <summary>Events of a conversation that are kept at least; 0 keeps all.</summary>
+    public int RetainEvents { get; init; }
+
+    /// <summary>Tokens after which a reply ends that was asked for without a limit; null is the host's own default.</summary>
+    public int? MaxReply { get; init; }
+
     /// <summary>Who may use the API. None is whoever can connect, which is then this machine only.</summary>
     public IReadOnlyList<ApiKey> Keys { get; init; } = [];
 
@@ -59,6 +65,8 @@ public sealed record ServerOptions
         Check(Urls.Count > 0, "urls", "at least one address is needed");
         foreach (string url in Urls) ListenAddress.Parse(url, AllowRemote);
         Check(Data is null || Data.Trim().Length > 0, "data", "a directory must be named, or none");
+        Check(RetainEvents >= 0, "retain-events", $"it must be 0 (keep all) or more, not {RetainEvents}");
+        Check(MaxReply is null or >= 1, "max-reply", $"it must be at least 1 token, not {MaxReply}");
         ApiKey.Validate(Keys);
         Check(!AllowRemote || Keys.Count > 0, "allow-remote", "without API keys only this machine may connect; make a key with --new-key TENANT and configure it as 'keys'");
         Check(Models.All(m => m.Trim().Length > 0), "model", "a model name or path must not be empty");

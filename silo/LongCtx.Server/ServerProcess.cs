@@ -24,6 +24,8 @@ public static class ServerProcess
           --data DIR          where conversations are kept (~/.local/share/longctx); none keeps none
           --durability LEVEL  what an acknowledged write survives: relaxed (this process's death), standard (the same, and power loss but for
                               the last second), strict (power loss) (standard)
+          --retain-events N   events of a conversation that are kept at least (0: all). Older ones go at turn ends, but for those in the window
+          --max-reply TOKENS  where a reply ends that was asked for without a limit (4096)
           --keys JSON         API keys as [{"tenant": "alice", "sha256": "...", "name": "laptop", "max_conversations": 1000, "max_live_turns": 8}];
                               better kept in longctx.json. The last three are optional. Without keys only this machine may connect
           --new-key TENANT    makes a key, prints it and what to configure for it, and ends

@@ -17,7 +17,7 @@ internal sealed class ServerSettings
     const string EnvironmentPrefix = "LONGCTX_";
     public const string FileName = "longctx.json";
 
-    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "data", "durability", "keys", "allow-remote", "max-body-mib", "log"];
+    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "data", "durability", "retain-events", "max-reply", "keys", "allow-remote", "max-body-mib", "log"];
 
     static readonly JsonSerializerOptions KeyJson = new()
     {
@@ -112,6 +112,8 @@ internal sealed class ServerSettings
             Threads = Integer("threads"),
             Data = One("data"),
             Durability = One("durability") is { } durability ? DurabilityOf(durability) : defaults.Durability,
+            RetainEvents = Integer("retain-events") ?? defaults.RetainEvents,
+            MaxReply = Integer("max-reply"),
             Keys = Keys() ?? defaults.Keys,
             AllowRemote = Flag("allow-remote") ?? defaults.AllowRemote,
             MaxBodyMebibytes = Integer("max-body-mib") ?? defaults.MaxBodyMebibytes,

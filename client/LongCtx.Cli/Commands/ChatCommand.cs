@@ -53,7 +53,7 @@ internal static class ChatCommand
                 StoredChat stored = new(server.PatientClient(result), id, sampling.Read(result), result.GetValue(maxTokens));
                 return await new ChatLoop(terminal, stored, asJson: result.GetValue(json)).RunAsync(cancellation);
             }
-            await using LocalConversationHost host = await LocalHost.OpenAsync([result.GetValue(model)!], policy.Read(result), result.GetValue(threads));
+            await using LocalConversationHost host = await LocalHost.OpenAsync([result.GetValue(model)!], new() { Policy = policy.Read(result) }, result.GetValue(threads));
             var chat = new ChatSession(host, sampling.Read(result), result.GetValue(maxTokens), result.GetValue(system));
             ChatLoop loop = new(terminal, chat, asJson: result.GetValue(json));
             return await loop.RunAsync(cancellation);

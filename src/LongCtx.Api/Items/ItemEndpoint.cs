@@ -90,9 +90,24 @@ internal sealed class ItemEndpoint(IConversationHost host, TurnReader turns, Req
 
     public static async Task AnswerAsync(HttpContext http, IAsyncEnumerable<MessageItem> items, int limit)
     {
-        List<MessageItem> found = await items.Take(limit + 1).ToListAsync(http.RequestAborted);
+        List<MessageItem> found = [];
+        bool hasMore = false;
+        try
+        {
+            await foreach (MessageItem item in items.WithCancellation(http.RequestAborted))
+            {
+                hasMore = found.Count == limit;
+                if (hasMore) break;
+                found.Add(item);
+            }
+        }
+        catch (ApiException e) when (e.Code == TurnReader.GapCode && found.Count > 0)
+        {
+            hasMore = true; // the page that begins there will say that it is no longer retained
+        }
+
         await http.Response.WriteAsJsonAsync(
-            ListBody<MessageItem>.From(found, limit, i => i.Id), ApiJson.Instance.ListBodyMessageItem, cancellationToken: http.RequestAborted);
+            ListBody<MessageItem>.Page(found, hasMore, i => i.Id), ApiJson.Instance.ListBodyMessageItem, cancellationToken: http.RequestAborted);
     }
 
     /// <summary>OpenAI's SDKs send `include` in both spellings.</summary>

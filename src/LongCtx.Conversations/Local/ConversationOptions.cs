@@ -26,6 +26,12 @@ public sealed record ConversationOptions
     /// </summary>
     public long ReplayTokensMax { get; init; } = 65_536;
 
+    /// <summary>
+    /// Events of a conversation that are kept at least; 0 keeps all of them. Older ones are forgotten at turn ends, apart from those that the
+    /// window still shows; readers of them get a gap, and a conversation without its beginning can be neither forked nor exported.
+    /// </summary>
+    public long RetainEvents { get; init; }
+
     /// <summary>At the end, live turns have this long to stop at a stored token and be saved.</summary>
     public TimeSpan ParkTime { get; init; } = TimeSpan.FromSeconds(8);
 
@@ -40,6 +46,7 @@ public sealed record ConversationOptions
         Require(SaveInterval >= TimeSpan.Zero, "save-interval", "it must not be negative");
         Require(IdleTime > TimeSpan.Zero, "idle", "it must be longer than 0");
         Require(ReplayTokensMax >= 0, "replay", "it must not be negative");
+        Require(RetainEvents >= 0, "retain-events", "it must not be negative");
         Require(ParkTime > TimeSpan.Zero, "park", "it must be longer than 0");
     }
 

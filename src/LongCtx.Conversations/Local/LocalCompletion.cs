@@ -26,7 +26,7 @@ internal sealed class LocalCompletion : IAsyncDisposable
                 Tokens = lease.Fed,
                 TurnStarts = lease.TurnStarts,
                 Sampling = request.Sampling,
-                MaxTokens = request.MaxTokens ?? int.MaxValue,
+                MaxTokens = request.MaxTokens!.Value,
                 StopTokens = model.StopTokens,
                 StopTexts = request.Stop,
                 TopLogprobs = request.TopLogprobs,

@@ -56,6 +56,7 @@ public sealed partial class LocalConversationHost
         if (request.Options.Stop.Contains("")) throw Refuse("a stop text must not be empty", "stop");
         request.Options.Sampling.Validate();
         string hash = HashOf(JsonSerializer.Serialize(new(request.Messages, request.Options), CommandJson.Default.TurnPayload));
+        request = request with { Options = request.Options with { MaxTokens = request.Options.MaxTokens ?? _replyTokensMax } }; // stored, so that a resumed reply has the same end
         return new(OnOwnerAsync(new(tenant, id), owner => owner.SubmitAsync(request, hash), cancellation));
     }
 

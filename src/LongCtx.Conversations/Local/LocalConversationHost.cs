@@ -18,6 +18,7 @@ public sealed partial class LocalConversationHost : IConversationHost, IAsyncDis
     readonly PromptCache<Sequence> _cache;
     readonly OwnerServices? _services;
     readonly TimeSpan _parkTime;
+    readonly int _replyTokensMax;
     readonly ConcurrentDictionary<ConversationKey, Task<ConversationOwner>> _owners = new();
     volatile bool _isClosing;
 
@@ -33,6 +34,7 @@ public sealed partial class LocalConversationHost : IConversationHost, IAsyncDis
     {
         options.Validate();
         _engine = engine;
+        _replyTokensMax = options.ReplyTokensMax;
         _decoders = [.. decoders.Select(m => new LocalDecoder(m, options.Policy))];
         _encoders = [.. encoders];
         _cache = new(options.CachedSequencesMax, s => s.IsHeld, s => s.Drop());
@@ -46,6 +48,7 @@ public sealed partial class LocalConversationHost : IConversationHost, IAsyncDis
             model => FindDecoder(model), conversations.Time, conversations.Warn)
         {
             IdleTime = conversations.IdleTime, SaveInterval = conversations.SaveInterval, ReplayTokensMax = conversations.ReplayTokensMax,
+            RetainEvents = conversations.RetainEvents,
         };
     }
 
@@ -54,6 +57,7 @@ public sealed partial class LocalConversationHost : IConversationHost, IAsyncDis
     {
         var decoder = FindDecoder(request.Model);
         Validate(request);
+        request = request with { MaxTokens = request.MaxTokens ?? _replyTokensMax };
         var lease = await StartAsync(tenant, decoder, request, cancellation).ConfigureAwait(false);
         await using var completion = LocalCompletion.Submit(decoder.Model, lease, request, _engine);
 

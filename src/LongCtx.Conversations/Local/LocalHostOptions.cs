@@ -16,8 +16,12 @@ public sealed record LocalHostOptions
     /// </summary>
     public int CachedSequencesMax { get; init; } = 256;
 
+    /// <summary>Tokens after which a reply ends that was asked for without a limit: small models may loop for ever.</summary>
+    public int ReplyTokensMax { get; init; } = 4096;
+
     internal void Validate()
     {
+        if (ReplyTokensMax < 1) throw new LongCtxException(ErrorCode.InvalidRequest, $"max-reply: it must be at least 1 token, not {ReplyTokensMax}", "max-reply");
         if (CachedSequencesMax is < 1 or > CachedSequencesLimit)
             throw new LongCtxException(ErrorCode.InvalidRequest,
                 $"cached sequences = {CachedSequencesMax} is out of range: 1 to {CachedSequencesLimit}", "cached_sequences");

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -58,7 +57,7 @@ public sealed class ConversationMachine
     /// <param name="key">Whose machine it is.</param>
     /// <param name="epoch">From the acquisition.</param>
     /// <param name="state">As acquired.</param>
-    /// <param name="tail">The tokens of the log from <see cref="ConversationState.SegmentEnd"/> on, or from further back. The driver forgets what it does not need; the machine needs those.</param>
+    /// <param name="tail">The tokens of the log from <see cref="ConversationState.Unsegmented"/> on, or from further back. The driver forgets what it does not need; the machine needs those.</param>
     public ConversationMachine(ConversationKey key, long epoch, ConversationState state, TokenTail tail)
     {
         (_key, _epoch, _state, _tail) = (key, epoch, state, tail);
@@ -352,11 +351,11 @@ public sealed class ConversationMachine
                 turns.Add(_ended);
             }
 
-            while (NextSegment(state) is { } segment)
+            while (NextSegments(state) is [.., var evicted] next)
             {
-                segments.Add(segment);
-                long end = segment.First + segment.Tokens.Length;
-                Add(new Evicted(segment.Number, segment.First, segment.Tokens.Length, segment.Hash) { TailSeq = _tail.EventOf(end, state.Seq + 1), At = pending.Event.At }, [], null);
+                segments.AddRange(next);
+                long end = evicted.First + evicted.Tokens.Length;
+                Add(new Evicted(evicted.Number, evicted.First, evicted.Tokens.Length, evicted.Hash) { TailSeq = _tail.EventOf(end, state.Seq + 1), At = pending.Event.At }, [], null);
             }
         }
 
@@ -377,23 +376,18 @@ public sealed class ConversationMachine
     }
 
     /// <summary>Tokens that leave the window soon, or with this input, and are in no segment yet.</summary>
-    StoredSegment? NextSegment(ConversationState state)
+    StoredSegment[] NextSegments(ConversationState state)
     {
-        if (state.Policy is null || state.Tokens <= state.SegmentEnd) return null;
+        if (state.Policy is null || state.Tokens <= state.SegmentEnd) return [];
         AttentionPolicy policy = PolicyOptions.ParseRule(state.Policy);
         var turns = new TurnStarts();
         foreach (long start in _tail.TurnStarts) turns.Add(start);
         long leaving = Math.Min(policy.FirstVisible(state.Tokens + SegmentAhead, turns), state.Tokens);
         long count = leaving - state.SegmentEnd;
         bool canWait = policy.FirstVisible(state.Tokens + SegmentAhead / 2, turns) <= state.SegmentEnd;
-        if (count <= 0 || (count < SegmentTokensMin && canWait)) return null;
-        int[] ids = _tail.Range(state.SegmentEnd, state.SegmentEnd + Math.Min(count, SegmentTokensMax));
-        return new(state.Segments + 1, state.SegmentEnd, ids, HashOf(state.SegmentHash, ids));
+        if (count <= 0 || (count < SegmentTokensMin && canWait)) return [];
+        return SegmentChain.Next(state, _tail, (int)Math.Min(count, SegmentTokensMax));
     }
-
-    /// <summary>SHA-256 over the previous hash (as hex text) and the ids as little-endian 32-bit integers.</summary>
-    public static string HashOf(string previous, ReadOnlySpan<int> ids) =>
-        Convert.ToHexStringLower(SHA256.HashData([.. Encoding.ASCII.GetBytes(previous), .. MemoryMarshal.AsBytes(ids)]));
 
     static string NameOf(ErrorCode code) => JsonNamingPolicy.SnakeCaseLower.ConvertName(code.ToString());
 

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using LongCtx.Engine.Cache;
 
 namespace LongCtx.Conversations.Machine;
@@ -43,6 +44,10 @@ public sealed record ConversationState
 
     /// <summary>Tokens before this index are sinks or in segments.</summary>
     public long SegmentEnd { get; init; }
+
+    /// <summary>Index in the log of the first token that no segment holds.</summary>
+    [JsonIgnore]
+    public long Unsegmented => Segments == 0 ? 0 : SegmentEnd;
 
     /// <summary>Hash of the newest segment.</summary>
     public string SegmentHash { get; init; } = "";
@@ -97,6 +102,7 @@ public sealed record ConversationState
         };
     }
 
+    [JsonIgnore]
     public TurnInfo? LiveInfo => Live is { } live ? new(live.Turn, live.TurnId, live.PayloadHash, TurnStatus.InProgress, live.AcceptedSeq, 0) : null;
 
     long FirstEvictable(string? policy) => Policy is null && policy is not null ? PolicyOptions.ParseRule(policy).Sinks : SegmentEnd;

@@ -37,7 +37,7 @@ public sealed class JournalCopy(ConversationKey key, long epoch, int vocabulary)
             if ((uint)id >= (uint)vocabulary) throw Refuse(stored.Seq, $"token id {id} is outside the vocabulary of {vocabulary}");
         if (e is TurnAccepted or InputAppended && (_state.Live is not null || e.Turn != _state.Turns + 1)) throw Refuse(stored.Seq, $"turn {e.Turn} cannot begin here");
         if (e is Completed or Cancelled or Failed or Delta && _state.Live?.Turn != e.Turn) throw Refuse(stored.Seq, $"turn {e.Turn} is not live");
-        if (e is Evicted v && (v.Segment != _state.Segments + 1 || v.First != _state.SegmentEnd || v.First + v.Count > _state.Tokens || v.Count < 1))
+        if (e is Evicted v && (v.First != _state.SegmentEnd || v.First + v.Count > _state.Tokens || v.Count < 1))
             throw Refuse(stored.Seq, $"segment {v.Segment} does not follow");
         Append(e, stored.Tokens);
     }
@@ -57,13 +57,14 @@ public sealed class JournalCopy(ConversationKey key, long epoch, int vocabulary)
         LiveTurn? live = _state.Live;
         if (e is Evicted v)
         {
-            int[] ids = _tail.Range(v.First, v.First + v.Count);
-            if (ConversationMachine.HashOf(_state.SegmentHash, ids) != v.Hash) throw Refuse(e.Seq, $"the hash of segment {v.Segment} does not fit its tokens");
-            _segments.Add(new(v.Segment, v.First, ids, v.Hash));
+            StoredSegment[] next = SegmentChain.Next(_state, _tail, v.Count);
+            if (next[^1].Number != v.Segment) throw Refuse(e.Seq, $"segment {v.Segment} does not follow");
+            if (next[^1].Hash != v.Hash) throw Refuse(e.Seq, $"the hash of segment {v.Segment} does not fit its tokens");
+            _segments.AddRange(next);
         }
 
         _state = _state.After(e);
-        _tail.ForgetBefore(_state.SegmentEnd);
+        _tail.ForgetBefore(_state.Unsegmented);
         if (e is TurnAccepted) _turns[e.Turn] = _state.LiveInfo!;
         if (e is InputAppended i) _turns[e.Turn] = new(i.Turn, i.TurnId, i.PayloadHash, TurnStatus.Input, i.Seq, i.Seq);
         if (e is Completed or Cancelled or Failed) _turns[e.Turn] = ConversationMachine.EndOf(live!, e);

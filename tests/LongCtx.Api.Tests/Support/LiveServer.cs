@@ -24,17 +24,18 @@ public sealed class LiveServer : IAsyncLifetime
 
     readonly Action<ApiOptions>? configure;
     readonly IReadOnlyList<ApiKey> keys;
+    readonly int retainEvents;
     readonly bool ownsDirectory;
     ICompletionHost host = null!;
     ApiServer server = null!;
 
     public LiveServer() : this(null) { }
 
-    private LiveServer(string? directory, Action<ApiOptions>? configure = null, params IReadOnlyList<ApiKey> keys)
+    private LiveServer(string? directory, Action<ApiOptions>? configure = null, int retainEvents = 0, params IReadOnlyList<ApiKey> keys)
     {
         ownsDirectory = directory is null;
         Directory = directory ?? System.IO.Directory.CreateTempSubdirectory("longctx-api").FullName;
-        (this.configure, this.keys) = (configure, keys);
+        (this.configure, this.retainEvents, this.keys) = (configure, retainEvents, keys);
     }
 
     public static CancellationToken Cancellation => TestContext.Current.CancellationToken;
@@ -52,9 +53,9 @@ public sealed class LiveServer : IAsyncLifetime
     public ConversationClient Conversations => new(new ApiKeyCredential("none"), new ConversationClientOptions { Endpoint = new Uri(server.Address, "/v1") });
 
     /// <summary>One more, for tests that stop it, limit it, or use keys.</summary>
-    internal static async Task<LiveServer> StartAsync(string? directory = null, Action<ApiOptions>? configure = null, params IReadOnlyList<ApiKey> keys)
+    internal static async Task<LiveServer> StartAsync(string? directory = null, Action<ApiOptions>? configure = null, int retainEvents = 0, params IReadOnlyList<ApiKey> keys)
     {
-        LiveServer live = new(directory, configure, keys);
+        LiveServer live = new(directory, configure, retainEvents, keys);
         await live.InitializeAsync();
         return live;
     }
@@ -63,7 +64,7 @@ public sealed class LiveServer : IAsyncLifetime
     {
         ServerOptions options = new()
         {
-            Urls = ["http://127.0.0.1:0"], Models = [Model], Capacity = 256, Threads = 1, Data = Directory, Keys = keys, Log = LogLevel.None,
+            Urls = ["http://127.0.0.1:0"], Models = [Model], Capacity = 256, Threads = 1, Data = Directory, RetainEvents = retainEvents, Keys = keys, Log = LogLevel.None,
         };
         host = await LocalHost.OpenAsync(options, CancellationToken.None);
         server = await ApiServer.StartAsync(host, configure, options);

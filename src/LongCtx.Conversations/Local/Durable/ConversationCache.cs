@@ -9,7 +9,7 @@ namespace LongCtx.Conversations.Local;
 /// A conversation's sequence in the engine: taken for a reply, given back afterwards, and rebuilt when the pool, a restart or a crash has
 /// taken it away. Used by one activity at a time.
 /// </summary>
-internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine engine, KvFiles files, IConversationStore store, ConversationKey key, long replayTokensMax)
+internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine engine, KvFiles files, IConversationStore store, ConversationKey key, Retention retention, long replayTokensMax)
 {
     Sequence? _sequence;
     long _skipped; // tokens of the log that a refilled sequence left out behind its sinks
@@ -39,7 +39,7 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
             return (saved.Sequence, rest, _skipped == 0 ? RestoreGrade.Exact : RestoreGrade.Refill);
         }
 
-        if (state.Tokens > replayTokensMax && !policy.IsUnlimited) return await RefillAsync(state, policy, cancellation).ConfigureAwait(false);
+        if (!policy.IsUnlimited && (state.Tokens > replayTokensMax || retention.FirstSeq > 1)) return await RefillAsync(state, policy, cancellation).ConfigureAwait(false);
         LogPart whole = tail.Start == 0 ? tail : await LogPart.ReadAsync(store, key, 0, 0, state.Tokens, cancellation).ConfigureAwait(false);
         _sequence = engine.CreateSequence(decoder.Model, policy);
         bool isNew = state.Turns == 1 && (state.Live is null || state.Live.ReplyStart == state.Tokens);
@@ -72,26 +72,19 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
     async ValueTask<(Sequence, LogPart, RestoreGrade?)> RefillAsync(ConversationState state, AttentionPolicy policy, CancellationToken cancellation)
     {
         long skipped = policy.Evicted(state.Tokens);
-        LogPart sinks = await LogPart.ReadAsync(store, key, 0, 0, policy.Sinks, cancellation).ConfigureAwait(false);
-        LogPart window = await LogPart.ReadAsync(store, key, await FirstEventAsync(policy.Sinks + skipped, state, cancellation).ConfigureAwait(false), policy.Sinks + skipped, state.Tokens, cancellation)
-            .ConfigureAwait(false);
+        int[] sinks = await SinksAsync(state, policy.Sinks, cancellation).ConfigureAwait(false);
+        long first = policy.Sinks + skipped, before = await LogPart.FirstEventAsync(store, key, first, state.Seq, cancellation).ConfigureAwait(false);
+        LogPart window = await LogPart.ReadAsync(store, key, before, first, state.Tokens, cancellation).ConfigureAwait(false);
         (_sequence, _skipped) = (engine.CreateSequence(decoder.Model, policy), skipped);
-        return (_sequence, new(skipped, [.. sinks.Ids.AsSpan(0, policy.Sinks), .. window.Ids], window.TurnStarts), RestoreGrade.Refill);
+        return (_sequence, new(skipped, [.. sinks, .. window.Ids], window.TurnStarts), RestoreGrade.Refill);
     }
 
-    /// <summary>A sequence number that no event with tokens at or behind <paramref name="token"/> has or precedes; found by halving.</summary>
-    async ValueTask<long> FirstEventAsync(long token, ConversationState state, CancellationToken cancellation)
+    /// <summary>They are in the first segment as soon as there is one; the events that brought them may be trimmed.</summary>
+    async ValueTask<int[]> SinksAsync(ConversationState state, int count, CancellationToken cancellation)
     {
-        long low = 0, high = state.Seq;
-        while (low < high)
-        {
-            long middle = (low + high) / 2;
-            var page = await store.ReadAsync(key, middle, 1, cancellation).ConfigureAwait(false);
-            if (page.Count > 0 && JournalRecords.ToEvent(page[0]) is { } e && e.TokenStart + e.TokenCount <= token) low = middle + 1;
-            else high = middle;
-        }
-
-        return low;
+        if (state.Segments > 0 && await store.ReadSegmentsAsync(key, 0, 1, cancellation).ConfigureAwait(false) is [{ First: 0 } first] && first.Tokens.Length >= count)
+            return first.Tokens[..count].ToArray();
+        return (await LogPart.ReadAsync(store, key, 0, 0, count, cancellation).ConfigureAwait(false)).Ids[..count];
     }
 
     /// <summary>The activity is over: the sequence stays cached while the pool has room.</summary>

@@ -18,6 +18,7 @@ internal sealed class ConversationOwner
     readonly LocalDecoder _decoder;
     readonly ConversationMachine _machine;
     readonly ConversationCache _cache;
+    readonly Retention _retention;
     readonly Channel<Func<ValueTask>> _inbox = Channel.CreateUnbounded<Func<ValueTask>>(new() { SingleReader = true });
     readonly Queue<Command> _deferred = new();
     readonly CancellationTokenSource _leaving = new();
@@ -32,11 +33,12 @@ internal sealed class ConversationOwner
     /// <summary>A request with who waits for its answer.</summary>
     sealed record Command(bool Waits, Func<Command, ValueTask> Run, TaskCompletionSource<object> Answer);
 
-    ConversationOwner(OwnerServices services, ConversationKey key, LocalDecoder decoder, long epoch, ConversationState state, TokenTail tail)
+    ConversationOwner(OwnerServices services, ConversationKey key, LocalDecoder decoder, StoredConversation stored, ConversationState state, TokenTail tail)
     {
         (_services, Key, _decoder) = (services, key, decoder);
-        _cache = new(decoder, services.Engine, services.Files, services.Store, key, services.ReplayTokensMax);
-        _machine = new(key, epoch, state, tail);
+        _retention = new(services.Store, key, stored.Epoch, services.RetainEvents, stored.FirstSeq);
+        _cache = new(decoder, services.Engine, services.Files, services.Store, key, _retention, services.ReplayTokensMax);
+        _machine = new(key, stored.Epoch, state, tail);
         Completion = Task.Run(RunAsync);
     }
 
@@ -56,10 +58,10 @@ internal sealed class ConversationOwner
         if (stored.Deleted is not null) throw Refusals.Deleted(key.Id);
         ConversationState state = ConversationState.Parse(stored.State);
         LocalDecoder decoder = services.DecoderOf(stored.Seed.Model);
-        TokenTail tail = await LogPart.ReadTailAsync(services.Store, key, state.TailSeq - 1, state.SegmentEnd, state.Tokens, cancellation).ConfigureAwait(false);
+        TokenTail tail = await LogPart.ReadTailAsync(services.Store, key, state.TailSeq - 1, state.Unsegmented, state.Tokens, cancellation).ConfigureAwait(false);
         long known = services.Hub.HeadOf(key);
         services.Hub.Open(key, state.Seq);
-        var owner = new ConversationOwner(services, key, decoder, stored.Epoch, state, tail);
+        var owner = new ConversationOwner(services, key, decoder, stored, state, tail);
         if (known > state.Seq) owner.Post(() => owner._machine.ReportRewound(services.Now()));
         return owner;
     }
@@ -234,10 +236,11 @@ internal sealed class ConversationOwner
                 _ = StoreAsync(append.Batch);
                 break;
             case Publish publish:
-                _machine.Tail.ForgetBefore(Math.Min(_machine.State.SegmentEnd, _cache.Count));
+                _machine.Tail.ForgetBefore(Math.Min(_machine.State.Unsegmented, _cache.Count));
                 _services.Hub.Publish(Key, publish.Events);
                 ConversationMetrics.Count(publish.Events);
                 if (publish.Events[^1] is Completed or Cancelled or Failed && _machine.IsIdle) SaveSoon();
+                if (_retention.IsDue(_machine.State)) TrimSoon();
                 break;
             case Answer { Request: Command command } answer:
                 if (answer.Failure is { } failure) command.Answer.TrySetException(failure);
@@ -271,6 +274,22 @@ internal sealed class ConversationOwner
         _saveAt = _services.Now() + (long)_services.SaveInterval.TotalMilliseconds;
         ConversationState state = _machine.State;
         _activity = Chain(_activity, () => _cache.SaveAsync(state, OwnerServices.SaveTokensMin));
+    }
+
+    void TrimSoon()
+    {
+        ConversationState state = _machine.State;
+        _activity = Chain(_activity, async () =>
+        {
+            try
+            {
+                await _retention.TrimAsync(state, _leaving.Token).ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is StoreException or OperationCanceledException)
+            {
+                // The next turn's end tries again.
+            }
+        });
     }
 
     static async Task Chain(Task before, Func<Task> next)

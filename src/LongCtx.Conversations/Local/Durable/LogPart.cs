@@ -30,6 +30,22 @@ internal sealed record LogPart(long Start, int[] Ids, long[] TurnStarts)
         return Of(tail);
     }
 
+    /// <summary>A sequence number that no event with tokens at or behind <paramref name="token"/> has or precedes; found by halving.</summary>
+    /// <param name="head">Of the newest event.</param>
+    public static async ValueTask<long> FirstEventAsync(IConversationStore store, ConversationKey key, long token, long head, CancellationToken cancellation)
+    {
+        long low = 0, high = head;
+        while (low < high)
+        {
+            long middle = (low + high) / 2;
+            var page = await store.ReadAsync(key, middle, 1, cancellation).ConfigureAwait(false);
+            if (page.Count > 0 && JournalRecords.ToEvent(page[0]) is { } e && e.TokenStart + e.TokenCount <= token) low = middle + 1;
+            else high = middle;
+        }
+
+        return low;
+    }
+
     /// <summary>The same, to go on with.</summary>
     public static async ValueTask<TokenTail> ReadTailAsync(IConversationStore store, ConversationKey key, long afterSeq, long first, long end, CancellationToken cancellation)
     {

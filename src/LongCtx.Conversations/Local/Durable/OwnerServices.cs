@@ -25,6 +25,9 @@ internal sealed record OwnerServices(
     /// <summary>Longer logs without a saved state are refilled instead of computed from their beginning.</summary>
     public required long ReplayTokensMax { get; init; }
 
+    /// <summary>Events of a conversation that are kept at least; 0 keeps all.</summary>
+    public required long RetainEvents { get; init; }
+
     /// <summary>Unix milliseconds.</summary>
     public long Now() => Time.GetUtcNow().ToUnixTimeMilliseconds();
 
