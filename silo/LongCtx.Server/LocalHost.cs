@@ -1,6 +1,5 @@
 using LongCtx.Conversations.Local;
 using LongCtx.Conversations.Storage;
-using LongCtx.Engine.Cache;
 using LongCtx.Engine.Files;
 using LongCtx.Engine.Models;
 using LongCtx.Engine.Scheduling;
