@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using LongCtx.Api.Json;
 
@@ -21,12 +20,7 @@ internal static class ChatMessages
         if (role is not ("system" or "developer" or "user" or "assistant" or "tool"))
             throw ApiException.Value(fields.Name("role"), "system, developer, user, assistant or tool", $"'{role}'");
         if (!fields.Take("content", out JsonElement content)) throw ApiException.Missing(fields.Name("content"));
-        string text = content.ValueKind switch
-        {
-            JsonValueKind.String => content.Text(fields.Name("content")),
-            JsonValueKind.Array => Parts(content, fields.Name("content")),
-            _ => throw ApiException.Type(fields.Name("content"), "a string or an array of text parts", content.Kind()),
-        };
+        string text = TextContent.Read(content, fields.Name("content"), "text");
         // Clients send a reply back as they got it: its empty fields say nothing.
         if (role == "assistant") fields.NotImplemented("refusal", "annotations", "audio", "tool_calls", "function_call");
         // Templates see role and content only; the id serves the client's own book-keeping.
@@ -34,21 +28,5 @@ internal static class ChatMessages
         fields.NotImplemented("name");
         fields.RefuseOthers();
         return new(role, text);
-    }
-
-    /// <summary>The parts' texts one after another, with nothing added between them.</summary>
-    static string Parts(JsonElement parts, string path)
-    {
-        StringBuilder text = new();
-        int i = 0;
-        foreach (JsonElement part in parts.EnumerateArray())
-        {
-            JsonFields fields = new(part, $"{path}[{i++}]");
-            string type = fields.RequiredText("type");
-            if (type != "text") throw ApiException.Unsupported(fields.Name("type"), $"only text parts are implemented, not '{type}'.");
-            text.Append(fields.RequiredText("text"));
-            fields.RefuseOthers();
-        }
-        return i > 0 ? text.ToString() : throw ApiException.Value(path, "an array of at least one part", "[]");
     }
 }
