@@ -58,6 +58,20 @@ public static class LocalHost
     public static async Task<LocalConversationHost> OpenAsync(
         IReadOnlyList<string> models, LocalHostOptions options, int? threads, bool withEncoder = false, ConversationOptions? conversations = null)
     {
+        try
+        {
+            return new(await OpenModelsAsync(models, options, threads, withEncoder), conversations);
+        }
+        catch
+        {
+            if (conversations is not null) await conversations.Store.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>The models alone; the parameters are the same.</summary>
+    public static async Task<ModelHost> OpenModelsAsync(IReadOnlyList<string> models, LocalHostOptions options, int? threads, bool withEncoder)
+    {
         var defaults = new EngineOptions();
         var engine = new InferenceEngine(defaults with { Threads = threads ?? defaults.Threads });
         try
@@ -74,12 +88,11 @@ public static class LocalHost
             }
 
             if (withEncoder && encoders.Count == 0) encoders.Add(await engine.LoadEncoderAsync(catalog.Resolve(DefaultEncoder), DefaultEncoder));
-            return new LocalConversationHost(engine, decoders, encoders, options, conversations);
+            return new(engine, decoders, encoders, options);
         }
         catch (Exception e)
         {
             await engine.DisposeAsync();
-            if (conversations is not null) await conversations.Store.DisposeAsync();
             if (e is ModelFileException or TokenizerException or ChatTemplateException)
                 throw new LongCtxException(ErrorCode.InvalidRequest, "the model cannot be used: " + e.Message, "model", e);
             throw;

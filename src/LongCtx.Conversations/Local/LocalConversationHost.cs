@@ -1,24 +1,24 @@
 using System.Collections.Concurrent;
-using System.Globalization;
-using System.Runtime.CompilerServices;
+using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
+using LongCtx.Conversations.Stored;
 using LongCtx.Engine.Scheduling;
 
 namespace LongCtx.Conversations.Local;
 
 /// <summary>
-/// Conversations and models of one process. A request continues the sequence that still holds its earlier messages. The engine belongs
-/// to the host and ends with it.
+/// Conversations and models of one process. Each conversation has at most one owner in it, made when somebody writes to it. Engine and store
+/// belong to the host and end with it.
 /// </summary>
-public sealed partial class LocalConversationHost : IConversationHost, IAsyncDisposable
+public sealed class LocalConversationHost : IConversationHost, IAsyncDisposable
 {
-    readonly InferenceEngine _engine;
-    readonly IReadOnlyList<LocalDecoder> _decoders;
-    readonly IReadOnlyList<EncoderModel> _encoders;
-    readonly PromptCache<Sequence> _cache;
-    readonly OwnerServices? _services;
-    readonly TimeSpan _parkTime;
-    readonly int _replyTokensMax;
+    const int OwnerAttemptsMax = 5;
+
+    /// <summary>Between two tries to go on with a turn whose store failed.</summary>
+    static readonly TimeSpan s_orphanRetry = TimeSpan.FromSeconds(2);
+
+    readonly ModelHost _models;
+    readonly ConversationRuntime? _runtime;
     readonly ConcurrentDictionary<ConversationKey, Task<ConversationOwner>> _owners = new();
     volatile bool _isClosing;
 
@@ -31,99 +31,190 @@ public sealed partial class LocalConversationHost : IConversationHost, IAsyncDis
     public LocalConversationHost(
         InferenceEngine engine, IReadOnlyList<DecoderModel> decoders, IReadOnlyList<EncoderModel> encoders, LocalHostOptions options,
         ConversationOptions? conversations = null)
+        : this(new ModelHost(engine, decoders, encoders, options), conversations)
     {
-        options.Validate();
-        _engine = engine;
-        _replyTokensMax = options.ReplyTokensMax;
-        _decoders = [.. decoders.Select(m => new LocalDecoder(m, options.Policy))];
-        _encoders = [.. encoders];
-        _cache = new(options.CachedSequencesMax, s => s.IsHeld, s => s.Drop());
-        if (decoders.Select(m => m.Name).Concat(encoders.Select(m => m.Name)).GroupBy(n => n, StringComparer.Ordinal).FirstOrDefault(g => g.Count() > 1) is { } twice)
-            throw new LongCtxException(ErrorCode.InvalidRequest, $"two models are called {twice.Key}: give one of them another name", "model");
-        if (conversations is null) return;
-        conversations.Validate();
-        _parkTime = conversations.ParkTime;
-        string name = string.Create(CultureInfo.InvariantCulture, $"{Environment.MachineName}/{Environment.ProcessId}");
-        _services = new(name, conversations.Store, engine, new(), new(engine, conversations.KvDirectory, conversations.KvDirectoryBytesMax, conversations.Time, conversations.Warn),
-            model => FindDecoder(model), conversations.Time, conversations.Warn)
-        {
-            IdleTime = conversations.IdleTime, SaveInterval = conversations.SaveInterval, ReplayTokensMax = conversations.ReplayTokensMax,
-            RetainEvents = conversations.RetainEvents,
-        };
     }
 
-    public async IAsyncEnumerable<CompletionEvent> CompleteAsync(
-        string tenant, CompletionRequest request, [EnumeratorCancellation] CancellationToken cancellation = default)
+    /// <param name="models">Belongs to the host from now on.</param>
+    /// <param name="conversations">How conversations are kept; null keeps none, and only stateless calls are served.</param>
+    /// <exception cref="LongCtxException">A setting cannot be honoured.</exception>
+    public LocalConversationHost(ModelHost models, ConversationOptions? conversations = null)
     {
-        var decoder = FindDecoder(request.Model);
-        Validate(request);
-        request = request with { MaxTokens = request.MaxTokens ?? _replyTokensMax };
-        var lease = await StartAsync(tenant, decoder, request, cancellation).ConfigureAwait(false);
-        await using var completion = LocalCompletion.Submit(decoder.Model, lease, request, _engine);
+        _models = models;
+        _runtime = conversations is null ? null : new(_models, conversations);
+    }
 
-        var started = new CompletionStarted(decoder.Model.Name, lease.PromptTokens, lease.Cached);
-        bool hasStarted = false;
-        await foreach (var token in completion.Tokens(cancellation).ConfigureAwait(false))
+    public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) => _models.ListModelsAsync(cancellation);
+
+    public IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, CancellationToken cancellation = default) =>
+        _models.CompleteAsync(tenant, request, cancellation);
+
+    public ValueTask<EmbeddingResult> EmbedAsync(string tenant, EmbeddingRequest request, CancellationToken cancellation = default) =>
+        _models.EmbedAsync(tenant, request, cancellation);
+
+    public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default) => _models.GetStatusAsync(cancellation);
+
+    public async ValueTask<ConversationInfo> CreateConversationAsync(string tenant, CreateConversation request, CancellationToken cancellation = default)
+    {
+        ConversationInfo created = await Stored.CreateAsync(tenant, request, cancellation).ConfigureAwait(false);
+        if (request.FirstInput is not { } first) return created;
+        await AppendInputAsync(tenant, created.Id, first, cancellation).ConfigureAwait(false);
+        return await GetConversationAsync(tenant, created.Id, cancellation).ConfigureAwait(false);
+    }
+
+    public ValueTask<ConversationInfo> GetConversationAsync(string tenant, string id, CancellationToken cancellation = default) => Stored.GetAsync(tenant, id, cancellation);
+
+    public ValueTask<Page<ConversationInfo>> ListConversationsAsync(string tenant, string? after, int max, bool descending, CancellationToken cancellation = default) =>
+        Stored.ListAsync(tenant, after, max, descending, cancellation);
+
+    public ValueTask<ConversationInfo> SetMetadataAsync(string tenant, string id, IReadOnlyDictionary<string, string> metadata, CancellationToken cancellation = default) =>
+        Stored.SetMetadataAsync(tenant, id, metadata, cancellation);
+
+    public async ValueTask<TenantUsage> GetUsageAsync(string tenant, CancellationToken cancellation = default)
+    {
+        long stored = await Stored.CountAsync(tenant, cancellation).ConfigureAwait(false);
+        int live = _owners.Count(o => o.Key.Tenant == tenant && o.Value is { IsCompletedSuccessfully: true } owner && owner.Result.State.Live is not null);
+        return new(stored, live);
+    }
+
+    public async ValueTask DeleteConversationAsync(string tenant, string id, CancellationToken cancellation = default)
+    {
+        var key = new ConversationKey(tenant, id);
+        await Stored.DeleteAsync(tenant, id, cancellation).ConfigureAwait(false);
+        if (_owners.TryGetValue(key, out Task<ConversationOwner>? owned) && owned.IsCompletedSuccessfully) await (await owned.ConfigureAwait(false)).AbandonAsync().ConfigureAwait(false);
+        Runtime.Forget(key);
+    }
+
+    public ValueTask<TurnTicket> SubmitTurnAsync(string tenant, string id, SubmitTurn request, CancellationToken cancellation = default) =>
+        new(OnOwnerAsync(new(tenant, id), owner => owner.SubmitAsync(request), cancellation));
+
+    public ValueTask<InputAck> AppendInputAsync(string tenant, string id, AppendInput request, CancellationToken cancellation = default) =>
+        new(OnOwnerAsync(new(tenant, id), owner => owner.AppendInputAsync(request), cancellation));
+
+    public ValueTask<TurnInfo> CancelTurnAsync(string tenant, string id, int turn, CancellationToken cancellation = default) =>
+        new(OnOwnerAsync(new(tenant, id), owner => owner.CancelAsync(turn), cancellation));
+
+    public ValueTask<EventPage> ReadEventsAsync(string tenant, string id, long after, int max, TimeSpan wait, CancellationToken cancellation = default) =>
+        Runtime.ReadEventsAsync(new(tenant, id), after, max, wait, cancellation);
+
+    public ValueTask<IReadOnlyList<TurnInfo>> ListTurnsAsync(string tenant, string id, int after, int max, bool descending, CancellationToken cancellation = default) =>
+        Stored.ListTurnsAsync(tenant, id, after, max, descending, cancellation);
+
+    public ValueTask<TurnInfo?> FindTurnAsync(string tenant, string id, string turnId, CancellationToken cancellation = default) =>
+        Stored.FindTurnAsync(tenant, id, turnId, cancellation);
+
+    public ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default) =>
+        Stored.ForkAsync(tenant, id, seq, idempotencyKey, cancellation);
+
+    public IAsyncEnumerable<string> ExportAsync(string tenant, string id, CancellationToken cancellation = default) => Stored.ExportAsync(tenant, id, cancellation);
+
+    public ValueTask<ConversationInfo> ImportAsync(string tenant, IAsyncEnumerable<string> lines, CancellationToken cancellation = default) =>
+        Stored.ImportAsync(tenant, lines, cancellation);
+
+    /// <summary>Goes on with turns that were live when the last process ended.</summary>
+    public async Task ResumeAsync(CancellationToken cancellation = default)
+    {
+        foreach (ConversationKey key in await Stored.ListLiveAsync(cancellation).ConfigureAwait(false))
         {
-            if (!hasStarted)
+            try
             {
-                completion.PromptFed();
-                yield return started;
-                hasStarted = true;
+                await OwnerOfAsync(key, cancellation).ConfigureAwait(false);
             }
-            if (token.Text.Length > 0 || token.Info is not null)
-                yield return new CompletionDelta(token.Text, token.Info is { } info ? [info] : [], token.Window);
+            catch (LongCtxException e)
+            {
+                Runtime.Warn($"the turn in progress of {key.Id} is not resumed: {e.Message}");
+            }
         }
-
-        var result = await completion.EndAsync().ConfigureAwait(false); // in the cache before the client can send its next turn
-        if (!hasStarted) yield return started;
-        yield return new CompletionFinished(result.Reason, new(
-            lease.PromptTokens, lease.Cached, result.CompletionTokens, result.EvictedTokens, result.Window, result.PrefillSeconds, result.DecodeSeconds));
     }
 
-    ValueTask<PromptLease<Sequence>> StartAsync(string tenant, LocalDecoder decoder, CompletionRequest request, CancellationToken cancellation)
+    /// <summary>Runs a request on the conversation's owner, on the next one if that one is just leaving.</summary>
+    async Task<T> OnOwnerAsync<T>(ConversationKey key, Func<ConversationOwner, Task<T>> run, CancellationToken cancellation)
     {
-        var starter = new PromptStarter<Sequence>(_cache, ReuseAsync);
-        if (request.Messages is { } messages)
+        for (int attempt = 1; ; attempt++)
         {
-            var prompt = decoder.Chat(messages);
-            var policy = decoder.PolicyFor(prompt.SystemTokens);
-            return starter.StartAsync(new(tenant, decoder.Model.Name, policy), new(messages), () => _engine.CreateSequence(decoder.Model, policy),
-                mark => mark.Beyond is { } beyond ? prompt.AfterReply(mark.Messages, beyond) : prompt.From(mark.Messages), cancellation);
+            ConversationOwner owner = await OwnerOfAsync(key, cancellation).ConfigureAwait(false);
+            try
+            {
+                // The request goes on when its caller leaves: it is stored or refused, and asking again tells which.
+                return await run(owner).WaitAsync(cancellation).ConfigureAwait(false);
+            }
+            catch (OwnerMovedException) when (attempt < OwnerAttemptsMax)
+            {
+                await owner.Completion.WaitAsync(cancellation).ConfigureAwait(false);
+                if (_owners.TryGetValue(key, out Task<ConversationOwner>? entry) && entry.IsCompletedSuccessfully && entry.Result == owner) _owners.TryRemove(new(key, entry));
+            }
+            catch (OwnerMovedException)
+            {
+                throw new LongCtxException(ErrorCode.StoreUnavailable, $"conversation {key.Id} changes its owner again and again: is another server writing to the same store?");
+            }
+        }
+    }
+
+    async Task<ConversationOwner> OwnerOfAsync(ConversationKey key, CancellationToken cancellation)
+    {
+        if (_isClosing) throw new LongCtxException(ErrorCode.ShuttingDown, "the server is shutting down");
+        var entry = new TaskCompletionSource<ConversationOwner>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task<ConversationOwner> owned = _owners.GetOrAdd(key, entry.Task);
+        if (owned == entry.Task)
+        {
+            try
+            {
+                ConversationOwner owner = await Runtime.ActivateAsync(key, CancellationToken.None).ConfigureAwait(false);
+                entry.SetResult(owner);
+                _ = ForgetAsync(owner, entry.Task);
+            }
+            catch (Exception e)
+            {
+                _owners.TryRemove(new(key, entry.Task));
+                entry.SetException(e);
+                _ = entry.Task.Exception; // observed
+            }
         }
 
-        int[] ids = decoder.Raw(request.Prompt!);
-        if (ids.Length == 0) throw Refuse("prompt is empty: give at least one character", "prompt");
-        var rawPolicy = decoder.PolicyFor(0);
-        return starter.StartAsync(new(tenant, decoder.Model.Name, rawPolicy), MessageChain.None, () => _engine.CreateSequence(decoder.Model, rawPolicy),
-            _ => PromptTail.Raw(ids), cancellation);
+        return await owned.WaitAsync(cancellation).ConfigureAwait(false);
     }
 
-    /// <summary>Not cancellable: a sequence that came too late would stay pinned.</summary>
-    async ValueTask<Sequence?> ReuseAsync(Sequence source, int length, ReadOnlyMemory<int> newest) =>
-        await _engine.ReuseAsync(source, length, newest).ConfigureAwait(false);
-
-    static void Validate(CompletionRequest request)
+    async Task ForgetAsync(ConversationOwner owner, Task<ConversationOwner> entry)
     {
-        if (request.Messages is null == request.Prompt is null) throw Refuse("give either messages or a prompt", "messages");
-        if (request.Messages is { Count: 0 }) throw Refuse("messages is empty: give at least one", "messages");
-        if (request.MaxTokens < 1) throw Refuse($"max_tokens = {request.MaxTokens} must be at least 1", "max_tokens");
-        if (request.Stop.Contains("")) throw Refuse("a stop text must not be empty", "stop");
+        Leave? left = await owner.Completion.ConfigureAwait(false);
+        _owners.TryRemove(new(owner.Key, entry));
+        if (left is null || _isClosing || owner.State.Live is null || left.Status is AppendStatus.Fenced or AppendStatus.Gone) return;
+        Runtime.Warn($"conversation {owner.Key.Id} stopped at event {owner.State.Seq}: {left.Failure?.Message ?? "the store has another head"}; its turn goes on as soon as the store does");
+        while (!_isClosing)
+        {
+            await Task.Delay(s_orphanRetry, Runtime.Time).ConfigureAwait(false);
+            try
+            {
+                await OwnerOfAsync(owner.Key, CancellationToken.None).ConfigureAwait(false);
+                return;
+            }
+            catch (LongCtxException e) when (e.Code == ErrorCode.StoreUnavailable)
+            {
+                // Still not.
+            }
+            catch (LongCtxException)
+            {
+                return; // deleted, or the server is going down
+            }
+        }
     }
 
-    LocalDecoder FindDecoder(string? name)
+    /// <summary>Refuses new turns, parks live ones at a stored token, saves, and closes engine and store.</summary>
+    public async ValueTask DisposeAsync()
     {
-        if (_decoders.FirstOrDefault(d => name is null || d.Model.Name == name) is { } decoder) return decoder;
-        if (_encoders.Any(e => e.Name == name)) throw Refuse($"model {name} is an encoder: it embeds text and cannot generate any", "model");
-        throw NotFound(name, _decoders.Select(d => d.Model.Name), "for generating text");
+        _isClosing = true;
+        if (_runtime is not null)
+        {
+            ConversationOwner[] owners = [.. _owners.Values.Where(o => o.IsCompletedSuccessfully).Select(o => o.Result)];
+            Task parked = Task.WhenAll(owners.Select(o => o.ParkAsync()));
+            await Task.WhenAny(parked, Task.Delay(_runtime.Options.ParkTime, _runtime.Time)).ConfigureAwait(false);
+        }
+
+        await _models.DisposeAsync().ConfigureAwait(false);
+        if (_runtime is not null) await _runtime.Store.DisposeAsync().ConfigureAwait(false);
     }
 
-    static LongCtxException NotFound(string? name, IEnumerable<string> known, string purpose)
-    {
-        string list = string.Join(", ", known);
-        string what = name is null ? "no model is loaded" : $"model {name} is not loaded";
-        return new(ErrorCode.ModelNotFound, list.Length == 0 ? $"{what}; there is none {purpose}" : $"{what}; {purpose} there are: {list}", "model");
-    }
+    StoredConversations Stored => Runtime.Stored;
 
-    static LongCtxException Refuse(string problem, string parameter) => new(ErrorCode.InvalidRequest, problem, parameter);
+    ConversationRuntime Runtime => _runtime ?? throw new LongCtxException(ErrorCode.InvalidRequest, "this server keeps no conversations: start it with --data DIR");
 }

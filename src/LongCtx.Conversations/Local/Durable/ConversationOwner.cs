@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Threading.Channels;
 using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
@@ -9,12 +10,12 @@ namespace LongCtx.Conversations.Local;
 /// Owns one conversation in this process: a loop that hands everything that happens to the machine, one thing at a time, and carries out
 /// what the machine asks for.
 /// </summary>
-internal sealed class ConversationOwner
+public sealed class ConversationOwner
 {
     /// <summary>Generated tokens that may wait for the store before the engine's reader pauses.</summary>
     const int UnstoredTokensMax = 256;
 
-    readonly OwnerServices _services;
+    readonly ConversationRuntime _services;
     readonly LocalDecoder _decoder;
     readonly ConversationMachine _machine;
     readonly ConversationCache _cache;
@@ -33,11 +34,11 @@ internal sealed class ConversationOwner
     /// <summary>A request with who waits for its answer.</summary>
     sealed record Command(bool Waits, Func<Command, ValueTask> Run, TaskCompletionSource<object> Answer);
 
-    ConversationOwner(OwnerServices services, ConversationKey key, LocalDecoder decoder, StoredConversation stored, ConversationState state, TokenTail tail)
+    ConversationOwner(ConversationRuntime services, ConversationKey key, LocalDecoder decoder, StoredConversation stored, ConversationState state, TokenTail tail)
     {
         (_services, Key, _decoder) = (services, key, decoder);
-        _retention = new(services.Store, key, stored.Epoch, services.RetainEvents, stored.FirstSeq);
-        _cache = new(decoder, services.Engine, services.Files, services.Store, key, _retention, services.ReplayTokensMax);
+        _retention = new(services.Store, key, stored.Epoch, services.Options.RetainEvents, stored.FirstSeq);
+        _cache = new(decoder, services.Engine, services.Files, services.Store, key, _retention, services.Options.ReplayTokensMax);
         _machine = new(key, stored.Epoch, state, tail);
         Completion = Task.Run(RunAsync);
     }
@@ -51,8 +52,7 @@ internal sealed class ConversationOwner
     public ConversationState State => _machine.State;
 
     /// <summary>Acquires the conversation and goes on with a turn that was live.</summary>
-    /// <exception cref="LongCtxException">There is none of that key, or its model is not loaded.</exception>
-    public static async Task<ConversationOwner> ActivateAsync(OwnerServices services, ConversationKey key, CancellationToken cancellation)
+    internal static async Task<ConversationOwner> ActivateAsync(ConversationRuntime services, ConversationKey key, CancellationToken cancellation)
     {
         StoredConversation stored = await services.Store.AcquireAsync(key, services.Name, cancellation).ConfigureAwait(false) ?? throw Refusals.NotFound(key.Id);
         if (stored.Deleted is not null) throw Refusals.Deleted(key.Id);
@@ -66,17 +66,30 @@ internal sealed class ConversationOwner
         return owner;
     }
 
-    public Task<TurnTicket> SubmitAsync(SubmitTurn command, string hash) => AskAsync<TurnTicket>(command.Wait, async request =>
+    /// <summary>As <see cref="IConversationHost.SubmitTurnAsync"/>.</summary>
+    /// <exception cref="OwnerMovedException">It ended before; so for all requests.</exception>
+    public Task<TurnTicket> SubmitAsync(SubmitTurn command)
     {
-        TurnInfo? known = await _services.Store.FindTurnAsync(Key, command.TurnId).ConfigureAwait(false);
-        _machine.Submit(request, command, hash, known, state => ConversationInput.Prepare(_decoder, state, command.Messages, opensReply: true), _services.Now());
-    });
+        string hash = Commands.Validate(command);
+        command = command with { Options = command.Options with { MaxTokens = command.Options.MaxTokens ?? _services.ReplyTokensMax } }; // stored, so that a resumed reply has the same end
+        return AskAsync<TurnTicket>(command.Wait, async request =>
+        {
+            TurnInfo? known = await _services.Store.FindTurnAsync(Key, command.TurnId).ConfigureAwait(false);
+            _machine.Submit(request, command, hash, known, state => ConversationInput.Prepare(_decoder, state, command.Messages, opensReply: true), _services.Now());
+        });
+    }
 
-    public Task<InputAck> AppendInputAsync(AppendInput command, string turnId, string hash) => AskAsync<InputAck>(command.Wait, request =>
+    /// <summary>As <see cref="IConversationHost.AppendInputAsync"/>.</summary>
+    public Task<InputAck> AppendInputAsync(AppendInput command)
     {
-        _machine.AppendInput(request, command, turnId, hash, state => ConversationInput.Prepare(_decoder, state, command.Messages, opensReply: false), _services.Now());
-        return ValueTask.CompletedTask;
-    });
+        string hash = Commands.Validate(command);
+        string turnId = command.Producer is { } producer ? string.Create(CultureInfo.InvariantCulture, $"{producer}#{command.Number}") : Guid.CreateVersion7().ToString();
+        return AskAsync<InputAck>(command.Wait, request =>
+        {
+            _machine.AppendInput(request, command, turnId, hash, state => ConversationInput.Prepare(_decoder, state, command.Messages, opensReply: false), _services.Now());
+            return ValueTask.CompletedTask;
+        });
+    }
 
     public Task<TurnInfo> CancelAsync(int turn) => AskAsync<TurnInfo>(false, async request =>
     {
@@ -192,7 +205,7 @@ internal sealed class ConversationOwner
     {
         bool isIdle = _machine.IsIdle && _activity.IsCompleted && _deferred.Count == 0;
         TimeSpan wait = _machine.Deadline is { } deadline ? TimeSpan.FromMilliseconds(Math.Max(0, deadline - _services.Now()))
-            : isIdle ? _services.IdleTime : Timeout.InfiniteTimeSpan;
+            : isIdle ? _services.Options.IdleTime : Timeout.InfiniteTimeSpan;
         Task<bool> ready = _inbox.Reader.WaitToReadAsync().AsTask();
         if (wait == Timeout.InfiniteTimeSpan) await ready.ConfigureAwait(false);
         else
@@ -271,9 +284,9 @@ internal sealed class ConversationOwner
     void SaveSoon()
     {
         if (_services.Now() < _saveAt) return;
-        _saveAt = _services.Now() + (long)_services.SaveInterval.TotalMilliseconds;
+        _saveAt = _services.Now() + (long)_services.Options.SaveInterval.TotalMilliseconds;
         ConversationState state = _machine.State;
-        _activity = Chain(_activity, () => _cache.SaveAsync(state, OwnerServices.SaveTokensMin));
+        _activity = Chain(_activity, () => _cache.SaveAsync(state, ConversationRuntime.SaveTokensMin));
     }
 
     void TrimSoon()
@@ -309,9 +322,9 @@ internal sealed class ConversationOwner
                 Post(() => _machine.Stored(result, _services.Now()));
                 return;
             }
-            catch (StoreException e) when (e.IsTransient && attempt < OwnerServices.AppendAttemptsMax && !_leaving.IsCancellationRequested)
+            catch (StoreException e) when (e.IsTransient && attempt < ConversationRuntime.AppendAttemptsMax && !_leaving.IsCancellationRequested)
             {
-                await Task.Delay(_services.RetryDelay(attempt), _services.Time).ConfigureAwait(false);
+                await Task.Delay(ConversationRuntime.RetryDelay(attempt), _services.Time).ConfigureAwait(false);
             }
             catch (Exception e)
             {

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
-namespace LongCtx.Conversations.Local;
+namespace LongCtx.Conversations.Stored;
 
 /// <summary>First line of an export.</summary>
 /// <param name="Format">Name and version.</param>

@@ -4,16 +4,16 @@ using System.Text.Json;
 using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
 
-namespace LongCtx.Conversations.Local;
+namespace LongCtx.Conversations.Stored;
 
 /// <summary>Fork, export and import: a journal is copied event by event and its state is folded anew.</summary>
-public sealed partial class LocalConversationHost
+public sealed partial class StoredConversations
 {
     const int CopiedEvents = 256;
 
     readonly SemaphoreSlim _keyedForks = new(1, 1);
 
-    public async ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default)
+    public async ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey, CancellationToken cancellation)
     {
         var source = new ConversationKey(tenant, id);
         StoredConversation stored = await FindAsync(source, cancellation).ConfigureAwait(false);
@@ -47,15 +47,15 @@ public sealed partial class LocalConversationHost
         {
             string id = ConversationIds.FromKey(tenant, model, string.Create(CultureInfo.InvariantCulture, $"{name}, try {attempt}"));
             var key = new ConversationKey(tenant, id);
-            StoredConversation? stored = await Stored(store => store.FindAsync(key, cancellation)).ConfigureAwait(false);
+            StoredConversation? stored = await AskAsync(s => s.FindAsync(key, cancellation)).ConfigureAwait(false);
             if (stored is null) return (id, null);
             if (stored.Deleted is not null) continue;
             if (stored.Seq >= long.Parse(stored.Seed.ForkedFrom!.Split('@')[1], CultureInfo.InvariantCulture)) return (id, InfoOf(stored));
-            await Stored(store => store.DeleteAsync(key, cancellation)).ConfigureAwait(false);
+            await AskAsync(s => s.DeleteAsync(key, cancellation)).ConfigureAwait(false);
         }
     }
 
-    public async IAsyncEnumerable<string> ExportAsync(string tenant, string id, [EnumeratorCancellation] CancellationToken cancellation = default)
+    public async IAsyncEnumerable<string> ExportAsync(string tenant, string id, [EnumeratorCancellation] CancellationToken cancellation)
     {
         var key = new ConversationKey(tenant, id);
         StoredConversation stored = await FindAsync(key, cancellation).ConfigureAwait(false);
@@ -66,16 +66,16 @@ public sealed partial class LocalConversationHost
             yield return JsonSerializer.Serialize(new(e.Tokens.ToArray(), JsonDocument.Parse(e.Body).RootElement), ExportJson.Default.ExportLine);
     }
 
-    public async ValueTask<ConversationInfo> ImportAsync(string tenant, IAsyncEnumerable<string> lines, CancellationToken cancellation = default)
+    public async ValueTask<ConversationInfo> ImportAsync(string tenant, IAsyncEnumerable<string> lines, CancellationToken cancellation)
     {
         IAsyncEnumerator<string> source = lines.GetAsyncEnumerator(cancellation);
         await using (source.ConfigureAwait(false))
         {
-            ExportHeader header = await source.MoveNextAsync().ConfigureAwait(false) ? Line(source.Current, 1, ExportJson.Default.ExportHeader) : throw Refuse("the import is empty", "body");
-            if (header.Format != ExportHeader.CurrentFormat) throw Refuse($"line 1: format '{header.Format}' is not '{ExportHeader.CurrentFormat}'", "body");
-            LocalDecoder decoder = FindDecoder(header.Model);
-            var seed = new ConversationSeed(decoder.Model.Name, Now(), header.Metadata, header.Id);
-            return await CopyAsync(new(tenant, ConversationIds.New(decoder.Model.Name)), seed, Events(header), cancellation).ConfigureAwait(false);
+            ExportHeader header = await source.MoveNextAsync().ConfigureAwait(false) ? Line(source.Current, 1, ExportJson.Default.ExportHeader) : throw Refusals.Invalid("the import is empty", "body");
+            if (header.Format != ExportHeader.CurrentFormat) throw Refusals.Invalid($"line 1: format '{header.Format}' is not '{ExportHeader.CurrentFormat}'", "body");
+            string model = find(header.Model).Name;
+            var seed = new ConversationSeed(model, Now(), header.Metadata, header.Id);
+            return await CopyAsync(new(tenant, ConversationIds.New(model)), seed, Events(header), cancellation).ConfigureAwait(false);
         }
 
         async IAsyncEnumerable<StoredEvent> Events(ExportHeader header)
@@ -88,7 +88,7 @@ public sealed partial class LocalConversationHost
                 yield return new(++seq, "", line.Tokens, line.Event.GetRawText());
             }
 
-            if (seq != header.Events) throw Refuse($"the import ends after {seq} of {header.Events} events", "body");
+            if (seq != header.Events) throw Refusals.Invalid($"the import ends after {seq} of {header.Events} events", "body");
         }
 
         static T Line<T>(string text, long number, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type)
@@ -99,7 +99,7 @@ public sealed partial class LocalConversationHost
             }
             catch (JsonException e)
             {
-                throw Refuse($"line {number} is not what an export holds: {e.Message}", "body");
+                throw Refusals.Invalid($"line {number} is not what an export holds: {e.Message}", "body");
             }
         }
     }
@@ -108,7 +108,7 @@ public sealed partial class LocalConversationHost
     {
         for (long after = 0; after < end;)
         {
-            var page = await Stored(store => store.ReadAsync(key, after, (int)Math.Min(CopiedEvents, end - after), cancellation)).ConfigureAwait(false);
+            var page = await AskAsync(s => s.ReadAsync(key, after, (int)Math.Min(CopiedEvents, end - after), cancellation)).ConfigureAwait(false);
             if (page.Count == 0) throw Refusals.Unavailable(new($"event {after + 1} of {key.Id} is missing", false));
             foreach (StoredEvent e in page) yield return e;
             after = page[^1].Seq;
@@ -118,11 +118,11 @@ public sealed partial class LocalConversationHost
     /// <summary>Nothing is left of a copy that fails.</summary>
     async ValueTask<ConversationInfo> CopyAsync(ConversationKey key, ConversationSeed seed, IAsyncEnumerable<StoredEvent> events, CancellationToken cancellation)
     {
-        await Stored(store => store.CreateAsync(key, seed, cancellation)).ConfigureAwait(false);
+        await AskAsync(s => s.CreateAsync(key, seed, cancellation)).ConfigureAwait(false);
         try
         {
-            long epoch = (await Stored(store => store.AcquireAsync(key, Services.Name, cancellation)).ConfigureAwait(false))!.Epoch;
-            var copy = new JournalCopy(key, epoch, LengthOfVocabulary(seed.Model));
+            long epoch = (await AskAsync(s => s.AcquireAsync(key, process, cancellation)).ConfigureAwait(false))!.Epoch;
+            var copy = new JournalCopy(key, epoch, find(seed.Model).VocabularySize);
             await foreach (StoredEvent e in events.WithCancellation(cancellation).ConfigureAwait(false))
             {
                 copy.Add(e);
@@ -134,18 +134,16 @@ public sealed partial class LocalConversationHost
         }
         catch
         {
-            await Stored(store => store.DeleteAsync(key, CancellationToken.None)).ConfigureAwait(false);
+            await AskAsync(s => s.DeleteAsync(key, CancellationToken.None)).ConfigureAwait(false);
             throw;
         }
 
-        return await GetConversationAsync(key.Tenant, key.Id, cancellation).ConfigureAwait(false);
+        return await GetAsync(key.Tenant, key.Id, cancellation).ConfigureAwait(false);
 
         async ValueTask AppendAsync(AppendBatch batch)
         {
-            AppendResult result = await Stored(store => store.AppendAsync(key, batch, cancellation)).ConfigureAwait(false);
+            AppendResult result = await AskAsync(s => s.AppendAsync(key, batch, cancellation)).ConfigureAwait(false);
             if (result.Status != AppendStatus.Appended) throw new LongCtxException(ErrorCode.StoreUnavailable, $"the copy of {key.Id} was interrupted ({result.Status}): try again");
         }
     }
-
-    int LengthOfVocabulary(string model) => FindDecoder(model).Model.Config.VocabularySize;
 }

@@ -2,7 +2,7 @@ using LongCtx.Engine.Scheduling;
 
 namespace LongCtx.Conversations.Local;
 
-public sealed partial class LocalConversationHost
+public sealed partial class ModelHost
 {
     public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) =>
         ValueTask.FromResult<IReadOnlyList<ModelDescription>>([.. _decoders.Select(d => d.Describe()), .. _encoders.Select(Describe)]);
@@ -25,13 +25,13 @@ public sealed partial class LocalConversationHost
             inputs[i] = ids;
         }
 
-        float[][] vectors = await _engine.EmbedAsync(encoder, inputs).WaitAsync(cancellation).ConfigureAwait(false);
+        float[][] vectors = await Engine.EmbedAsync(encoder, inputs).WaitAsync(cancellation).ConfigureAwait(false);
         return new(encoder.Name, vectors, inputs.Sum(ids => ids.Length), truncated);
     }
 
     public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default)
     {
-        var status = _engine.Status;
+        var status = Engine.Status;
         return ValueTask.FromResult(new HostStatus(true, status.Running, status.Queued, status.BlocksUsed, status.BlocksTotal));
     }
 
