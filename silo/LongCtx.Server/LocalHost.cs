@@ -20,9 +20,8 @@ public static class LocalHost
     public static async ValueTask<ICompletionHost> OpenAsync(ServerOptions options, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
-        IReadOnlyList<string> models = options.Models is [] ? [DefaultModel] : options.Models;
         ConversationOptions? conversations = options.Data == ServerOptions.NoData ? null : await OpenStoreAsync(options, cancellation);
-        LocalConversationHost host = await OpenAsync(models, HostOptions(options), options.Threads, withEncoder: true, conversations);
+        LocalConversationHost host = await OpenAsync(ModelsOf(options), HostOptions(options), options.Threads, withEncoder: true, conversations);
         if (conversations is not null) await host.ResumeAsync(cancellation);
         return host;
     }
@@ -41,6 +40,12 @@ public static class LocalHost
             throw new LongCtxException(ErrorCode.InvalidRequest, $"{e.Message} (--data {directory}; --data none keeps no conversations)", "data", e);
         }
     }
+
+    /// <summary>The models that a server's options ask for.</summary>
+    /// <exception cref="LongCtxException">A model cannot be used, or an option cannot be honoured.</exception>
+    public static Task<ModelHost> OpenModelsAsync(ServerOptions options) => OpenModelsAsync(ModelsOf(options), HostOptions(options), options.Threads, withEncoder: true);
+
+    static IReadOnlyList<string> ModelsOf(ServerOptions options) => options.Models is [] ? [DefaultModel] : options.Models;
 
     static LocalHostOptions HostOptions(ServerOptions options)
     {

@@ -16,14 +16,21 @@ public static class ServerHost
     /// <paramref name="options"/> say is what happens.
     /// </summary>
     /// <exception cref="LongCtxException">An option cannot be honoured.</exception>
-    public static WebApplication Build(ServerOptions options, ICompletionHost host, Action<ApiOptions>? configureApi = null)
+    public static WebApplication Build(ServerOptions options, ICompletionHost host, Action<ApiOptions>? configureApi = null) => Build(options, builder =>
+    {
+        builder.Services.AddSingleton(host);
+        if (host is IConversationHost conversations) builder.Services.AddSingleton(conversations);
+    }, configureApi);
+
+    /// <summary>The same over the host that <paramref name="addHost"/> registers.</summary>
+    /// <exception cref="LongCtxException">An option cannot be honoured.</exception>
+    public static WebApplication Build(ServerOptions options, Action<WebApplicationBuilder> addHost, Action<ApiOptions>? configureApi = null)
     {
         options.Validate();
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "LongCtx.Server" });
         builder.WebHost.UseKestrelCore().UseUrls([.. options.Urls]).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         AddLogging(builder.Logging, options.Log);
-        builder.Services.AddSingleton(host);
-        if (host is IConversationHost conversations) builder.Services.AddSingleton(conversations);
+        addHost(builder);
         builder.Services.AddLongCtxApi(api =>
         {
             api.MaxBodyBytes = options.MaxBodyMebibytes << 20;

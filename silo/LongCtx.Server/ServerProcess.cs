@@ -99,7 +99,8 @@ public static class ServerProcess
 
     static string Version => typeof(ServerProcess).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+')[0];
 
-    static async Task StartAsync(WebApplication app, ServerOptions options, CancellationToken cancellation)
+    /// <exception cref="LongCtxException">It cannot listen there.</exception>
+    internal static async Task StartAsync(WebApplication app, ServerOptions options, CancellationToken cancellation)
     {
         string urls = string.Join(", ", options.Urls);
         try
@@ -118,7 +119,7 @@ public static class ServerProcess
 
     static LongCtxException Cannot(string message, Exception inner) => new(ErrorCode.InvalidRequest, message, "urls", inner);
 
-    static Dictionary<string, string> EnvironmentVariables()
+    internal static Dictionary<string, string> EnvironmentVariables()
     {
         System.Collections.IDictionary all = Environment.GetEnvironmentVariables();
         return all.Keys.Cast<string>().ToDictionary(key => key, key => (string?)all[key] ?? "", StringComparer.Ordinal);

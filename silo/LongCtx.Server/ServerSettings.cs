@@ -31,13 +31,22 @@ internal sealed class ServerSettings
     readonly Dictionary<string, IReadOnlyList<string>> values = new(StringComparer.Ordinal);
     readonly Dictionary<string, string> origins = new(StringComparer.Ordinal);
 
-    public static ServerOptions Read(IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string> environment, string directory)
+    readonly IReadOnlyList<string> known;
+
+    ServerSettings(IReadOnlyList<string> known) => this.known = known;
+
+    public static ServerOptions Read(IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string> environment, string directory) =>
+        Collect(arguments, environment, directory, []).ToOptions();
+
+    /// <summary>The same for a program that has options of its own.</summary>
+    public static ServerSettings Collect(
+        IReadOnlyList<string> arguments, IReadOnlyDictionary<string, string> environment, string directory, IReadOnlyList<string> more)
     {
-        ServerSettings settings = new();
+        ServerSettings settings = new([.. Names, .. more]);
         settings.AddFile(Path.Combine(directory, FileName));
         settings.AddEnvironment(environment);
         settings.AddArguments(arguments);
-        return settings.ToOptions();
+        return settings;
     }
 
     /// <summary>{"urls": "http://127.0.0.1:8080", "model": ["smollm2-135m-instruct"], "capacity": 4096, "allow-remote": false}</summary>
@@ -84,7 +93,7 @@ internal sealed class ServerSettings
             if (parts.Length == 2) value = parts[1];
             else if (name == "allow-remote") value = "true";
             else if (i + 1 < arguments.Count && !arguments[i + 1].StartsWith("--", StringComparison.Ordinal)) value = arguments[++i];
-            else if (Names.Contains(name)) throw Bad($"--{name} needs a value");
+            else if (known.Contains(name)) throw Bad($"--{name} needs a value");
             else throw Bad($"--{name} is not an option; --help lists them");
 
             if (seen.Add(name)) Set(name, name == "urls" ? value.Split(';') : [value], $"--{name}");
@@ -95,12 +104,12 @@ internal sealed class ServerSettings
 
     void Set(string name, IReadOnlyList<string> value, string origin)
     {
-        if (!Names.Contains(name)) throw Bad($"{origin}: '{name}' is not an option; --help lists them");
+        if (!known.Contains(name)) throw Bad($"{origin}: '{name}' is not an option; --help lists them");
         values[name] = value;
         origins[name] = origin;
     }
 
-    ServerOptions ToOptions()
+    public ServerOptions ToOptions()
     {
         ServerOptions defaults = new();
         ServerOptions options = new()
@@ -140,13 +149,13 @@ internal sealed class ServerSettings
         }
     }
 
-    string? One(string name)
+    public string? One(string name)
     {
         if (!values.TryGetValue(name, out IReadOnlyList<string>? all)) return null;
         return all.Count == 1 ? all[0] : throw Bad($"{origins[name]}: one value is needed, not {all.Count}");
     }
 
-    int? Integer(string name) => One(name) is not { } text ? null
+    public int? Integer(string name) => One(name) is not { } text ? null
         : int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int number) ? number
         : throw Bad($"{origins[name]}: '{text}' is not a whole number");
 

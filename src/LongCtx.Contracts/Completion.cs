@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace LongCtx;
 
 /// <summary>One reply to a list of messages, or the continuation of a raw text. Nothing of it is stored.</summary>
@@ -26,6 +28,10 @@ public sealed record CompletionRequest
 
 /// <summary>What a completion sends, in this order: one <see cref="CompletionStarted"/>, any number of <see cref="CompletionDelta"/>,
 /// one <see cref="CompletionFinished"/>. A refusal is a <see cref="LongCtxException"/> before the first.</summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
+[JsonDerivedType(typeof(CompletionStarted), "started")]
+[JsonDerivedType(typeof(CompletionDelta), "delta")]
+[JsonDerivedType(typeof(CompletionFinished), "finished")]
 public abstract record CompletionEvent;
 
 /// <summary>The prompt is accepted and in the cache; the first token follows.</summary>

@@ -35,6 +35,9 @@ public sealed partial class ModelHost
         return ValueTask.FromResult(new HostStatus(true, status.Running, status.Queued, status.BlocksUsed, status.BlocksTotal));
     }
 
+    /// <summary>Token ids of a decoder are below it; 0 for an encoder.</summary>
+    public int VocabularySizeOf(string model) => _decoders.FirstOrDefault(d => d.Model.Name == model)?.Model.Config.VocabularySize ?? 0;
+
     EncoderModel FindEncoder(string? name)
     {
         if (_encoders.FirstOrDefault(e => name is null || e.Name == name) is { } encoder) return encoder;

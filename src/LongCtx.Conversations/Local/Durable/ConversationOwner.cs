@@ -80,14 +80,21 @@ public sealed class ConversationOwner
     }
 
     /// <summary>As <see cref="IConversationHost.AppendInputAsync"/>.</summary>
-    public Task<InputAck> AppendInputAsync(AppendInput command)
+    /// <param name="command">The messages.</param>
+    /// <param name="requestId">Makes an append without a producer safe to repeat, for callers that may not get the answer.</param>
+    public Task<InputAck> AppendInputAsync(AppendInput command, string? requestId = null)
     {
         string hash = Commands.Validate(command);
-        string turnId = command.Producer is { } producer ? string.Create(CultureInfo.InvariantCulture, $"{producer}#{command.Number}") : Guid.CreateVersion7().ToString();
-        return AskAsync<InputAck>(command.Wait, request =>
+        string turnId = command.Producer is { } producer ? string.Create(CultureInfo.InvariantCulture, $"{producer}#{command.Number}") : requestId ?? Guid.CreateVersion7().ToString();
+        return AskAsync<InputAck>(command.Wait, async request =>
         {
+            if (command.Producer is null && requestId is not null && await _services.Store.FindTurnAsync(Key, turnId).ConfigureAwait(false) is { } known)
+            {
+                request.Answer.TrySetResult(new InputAck(known.StartSeq, known.Turn, false));
+                return;
+            }
+
             _machine.AppendInput(request, command, turnId, hash, state => ConversationInput.Prepare(_decoder, state, command.Messages, opensReply: false), _services.Now());
-            return ValueTask.CompletedTask;
         });
     }
 

@@ -1,0 +1,168 @@
+using System.Runtime.CompilerServices;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using LongCtx.Conversations.Storage;
+using LongCtx.Conversations.Stored;
+using LongCtx.Silo.Grains;
+using LongCtx.Silo.Placement;
+using LongCtx.Silo.Wire;
+
+namespace LongCtx.Silo;
+
+/// <summary>
+/// The cluster as one host. What the journal can answer is asked of the store from here; what an owner must do goes to the conversation's grain, on whichever
+/// silo it lives.
+/// </summary>
+internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory grains, IConversationStore store, CapacityTable capacity, TimeProvider time) : IConversationHost
+{
+    readonly StoredConversations _stored = new(store, "gateway", name => Find(capacity, name), time);
+
+    static ConversationModel Find(CapacityTable capacity, string? name)
+    {
+        IReadOnlyList<SiloModel> decoders = [.. capacity.Models.Where(m => m.VocabularySize > 0)];
+        SiloModel? found = name is null ? decoders.FirstOrDefault() : decoders.FirstOrDefault(m => m.Tag == ConversationIds.ModelTag(name) && m.Description.Value.Id == name);
+        return found is null ? throw NoModel(capacity, name, "for generating text", "decoder") : new(found.Description.Value.Id, found.VocabularySize);
+    }
+
+    static LongCtxException NoModel(CapacityTable capacity, string? name, string purpose, string kind)
+    {
+        string[] known = [.. capacity.Models.Select(m => m.Description.Value).Where(m => m.Kind == kind).Select(m => m.Id)];
+        if (known.Length == 0 && !capacity.All.Any(c => c.Models.Count > 0)) return GrainCalls.NoEngine();
+        string list = known.Length == 0 ? $"there is none {purpose}" : $"{purpose} there are: {string.Join(", ", known)}";
+        return capacity.Models.Any(m => m.Description.Value.Id == name)
+            ? new(ErrorCode.InvalidRequest, $"model {name} is no {kind}; {list}", "model")
+            : new(ErrorCode.ModelNotFound, $"{(name is null ? "no model" : $"model {name}")} is loaded anywhere in the cluster; {list}", "model");
+    }
+
+    public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) =>
+        ValueTask.FromResult<IReadOnlyList<ModelDescription>>([.. capacity.Models.Select(m => m.Description.Value)]);
+
+    public async IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        string model = Find(capacity, request.Model).Name;
+        string key = GrainKeys.Of(tenant, ConversationIds.ModelTag(model), Beginning(request));
+        IComputeGrain grain = grains.GetGrain<IComputeGrain>(key);
+        var id = Guid.CreateVersion7();
+        await calls.RunAsync(tenant, () => grain.StartAsync(id, (request with { Model = model }).ToWire()), cancellation);
+        try
+        {
+            for (int from = 0; ;)
+            {
+                CompletionPage page = await calls.AskOnceAsync(tenant, () => grain.ReadAsync(id, from, cancellation), cancellation);
+                foreach (CompletionEvent e in page.Events) yield return e;
+                if (page.IsOver) yield break;
+                from += page.Events.Count;
+            }
+        }
+        finally
+        {
+            _ = calls.TryRunAsync(tenant, () => grain.StopAsync(id));
+        }
+    }
+
+    /// <summary>Hash of the first messages: replies of one chat find the silo that holds its keys.</summary>
+    static string Beginning(CompletionRequest request)
+    {
+        const int MessagesMax = 2, TextMax = 256;
+        string beginning = request.Messages is { } messages ? JsonSerializer.Serialize(messages.Take(MessagesMax)) : request.Prompt![..Math.Min(TextMax, request.Prompt!.Length)];
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(beginning)).AsSpan(0, 8));
+    }
+
+    public async ValueTask<EmbeddingResult> EmbedAsync(string tenant, EmbeddingRequest request, CancellationToken cancellation = default)
+    {
+        ModelDescription[] encoders = [.. capacity.Models.Select(m => m.Description.Value).Where(m => m.Kind == "encoder")];
+        ModelDescription model = encoders.FirstOrDefault(m => request.Model is null || m.Id == request.Model) ?? throw NoModel(capacity, request.Model, "for embeddings", "encoder");
+        const int Places = 16; // a tenant's embeddings are spread over silos
+        string key = GrainKeys.Of(tenant, ConversationIds.ModelTag(model.Id), $"embed-{Random.Shared.Next(Places)}");
+        return await calls.AskAsync(tenant, () => grains.GetGrain<IComputeGrain>(key).EmbedAsync((request with { Model = model.Id }).ToWire(), cancellation), cancellation);
+    }
+
+    public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default)
+    {
+        IReadOnlyList<SiloCapacity> all = capacity.All;
+        bool isReady = all.Any(c => !c.IsDraining && c.Models.Count > 0);
+        return ValueTask.FromResult(new HostStatus(isReady, all.Sum(c => c.Running), all.Sum(c => c.Queued), all.Sum(c => c.BlocksTotal - c.BlocksFree), all.Sum(c => c.BlocksTotal)));
+    }
+
+    public async ValueTask<ConversationInfo> CreateConversationAsync(string tenant, CreateConversation request, CancellationToken cancellation = default)
+    {
+        ConversationInfo created = await _stored.CreateAsync(tenant, request, cancellation);
+        if (request.FirstInput is not { } first) return created;
+        await AppendInputAsync(tenant, created.Id, first, cancellation);
+        return await GetConversationAsync(tenant, created.Id, cancellation);
+    }
+
+    public ValueTask<ConversationInfo> GetConversationAsync(string tenant, string id, CancellationToken cancellation = default) => _stored.GetAsync(tenant, id, cancellation);
+
+    public ValueTask<Page<ConversationInfo>> ListConversationsAsync(string tenant, string? after, int max, bool descending, CancellationToken cancellation = default) =>
+        _stored.ListAsync(tenant, after, max, descending, cancellation);
+
+    public ValueTask<ConversationInfo> SetMetadataAsync(string tenant, string id, IReadOnlyDictionary<string, string> metadata, CancellationToken cancellation = default) =>
+        _stored.SetMetadataAsync(tenant, id, metadata, cancellation);
+
+    public async ValueTask<TenantUsage> GetUsageAsync(string tenant, CancellationToken cancellation = default)
+    {
+        IReadOnlyList<ConversationKey> live = await _stored.ListLiveAsync(cancellation);
+        return new(await _stored.CountAsync(tenant, cancellation), live.Count(key => key.Tenant == tenant));
+    }
+
+    public async ValueTask DeleteConversationAsync(string tenant, string id, CancellationToken cancellation = default)
+    {
+        await _stored.DeleteAsync(tenant, id, cancellation); // fences the owner, wherever it is
+        _ = calls.TryRunAsync(tenant, () => Grain(tenant, id).AbandonAsync());
+    }
+
+    public async ValueTask<TurnTicket> SubmitTurnAsync(string tenant, string id, SubmitTurn request, CancellationToken cancellation = default)
+    {
+        IConversationGrain grain = Grain(tenant, id);
+        Wire<SubmitTurn> command = request.ToWire();
+        while (true)
+            if (await calls.AskAsync(tenant, () => grain.SubmitTurnAsync(command), cancellation) is { } ticket) return ticket;
+    }
+
+    public async ValueTask<InputAck> AppendInputAsync(string tenant, string id, AppendInput request, CancellationToken cancellation = default)
+    {
+        IConversationGrain grain = Grain(tenant, id);
+        Wire<AppendInput> command = request.ToWire();
+        string requestId = Guid.CreateVersion7().ToString();
+        while (true)
+            if (await calls.AskAsync(tenant, () => grain.AppendInputAsync(command, requestId), cancellation) is { } ack) return ack;
+    }
+
+    public ValueTask<TurnInfo> CancelTurnAsync(string tenant, string id, int turn, CancellationToken cancellation = default)
+    {
+        IConversationGrain grain = Grain(tenant, id);
+        return calls.AskAsync(tenant, () => grain.CancelTurnAsync(turn), cancellation);
+    }
+
+    /// <summary>The store answers at once; only a reader that waits asks the owner, so looking at old conversations activates none.</summary>
+    public async ValueTask<EventPage> ReadEventsAsync(string tenant, string id, long after, int max, TimeSpan wait, CancellationToken cancellation = default)
+    {
+        var key = new ConversationKey(tenant, id);
+        long start = time.GetTimestamp();
+        EventPage page = await _stored.ReadEventsAsync(key, after, max, cancellation);
+        IConversationGrain grain = Grain(tenant, id);
+        while (page.Events.Count == 0 && page.Gap == 0 && !page.IsRewound && wait - time.GetElapsedTime(start) is { Ticks: > 0 } left)
+            page = await calls.AskAsync(tenant, () => grain.ReadEventsAsync(after, max, left, cancellation), cancellation);
+        return page;
+    }
+
+    public ValueTask<IReadOnlyList<TurnInfo>> ListTurnsAsync(string tenant, string id, int after, int max, bool descending, CancellationToken cancellation = default) =>
+        _stored.ListTurnsAsync(tenant, id, after, max, descending, cancellation);
+
+    public ValueTask<TurnInfo?> FindTurnAsync(string tenant, string id, string turnId, CancellationToken cancellation = default) =>
+        _stored.FindTurnAsync(tenant, id, turnId, cancellation);
+
+    public ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default) =>
+        _stored.ForkAsync(tenant, id, seq, idempotencyKey, cancellation);
+
+    public IAsyncEnumerable<string> ExportAsync(string tenant, string id, CancellationToken cancellation = default) => _stored.ExportAsync(tenant, id, cancellation);
+
+    public ValueTask<ConversationInfo> ImportAsync(string tenant, IAsyncEnumerable<string> lines, CancellationToken cancellation = default) =>
+        _stored.ImportAsync(tenant, lines, cancellation);
+
+    IConversationGrain Grain(string tenant, string id) => ConversationIds.IsConversation(id)
+        ? grains.GetGrain<IConversationGrain>(GrainKeys.Of(new ConversationKey(tenant, id)))
+        : throw new LongCtxException(ErrorCode.NotFound, $"there is no conversation {id}");
+}

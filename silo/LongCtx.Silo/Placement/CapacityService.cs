@@ -1,0 +1,78 @@
+using LongCtx.Silo.Wire;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Orleans.Runtime.Services;
+using Orleans.Services;
+
+namespace LongCtx.Silo.Placement;
+
+/// <summary>One on every silo: tells all others what this one can do, every second and when it changes in a way that matters.</summary>
+[Alias("longctx.capacity-service.v1")]
+internal interface ICapacityService : IGrainService
+{
+    [OneWay, Alias("publish")]
+    Task PublishAsync(SiloCapacity capacity);
+}
+
+internal sealed class CapacityServiceClient(IServiceProvider services) : GrainServiceClient<ICapacityService>(services)
+{
+    public ICapacityService On(SiloAddress silo) => GetGrainService(silo);
+}
+
+/// <summary>This silo's own record, and whether it leaves.</summary>
+internal sealed class LocalCapacity(SiloEngine engine, ILocalSiloDetails silo)
+{
+    volatile bool _isDraining;
+    IReadOnlyList<SiloModel>? _models;
+
+    public bool IsDraining
+    {
+        get => _isDraining;
+        set => _isDraining = value;
+    }
+
+    public async ValueTask<SiloCapacity> GetAsync()
+    {
+        if (engine.Models is not { } models) return new(silo.SiloAddress, [], 0, 0, 0, 0, IsDraining);
+        _models ??= [.. (await models.ListModelsAsync()).Select(m => new SiloModel(ConversationIds.ModelTag(m.Id), models.VocabularySizeOf(m.Id), m.ToWire()))];
+        HostStatus status = await models.GetStatusAsync();
+        return new(silo.SiloAddress, _models, status.KvBlocksTotal - status.KvBlocksUsed, status.KvBlocksTotal, status.Running, status.Queued, IsDraining);
+    }
+}
+
+internal sealed class CapacityService(GrainId id, Orleans.Runtime.Silo silo, ILoggerFactory logs, IServiceProvider services, CapacityTable table, LocalCapacity local, IClusterMembershipService membership)
+    : GrainService(id, silo, logs), ICapacityService
+{
+    static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
+
+    IDisposable? _timer;
+
+    public override async Task Start()
+    {
+        await TellAsync(); // placement works from the first call on
+        _timer = RegisterTimer(_ => TellAsync(), null!, s_interval, s_interval);
+        await base.Start();
+    }
+
+    public override Task Stop()
+    {
+        _timer?.Dispose();
+        return base.Stop();
+    }
+
+    public Task PublishAsync(SiloCapacity capacity)
+    {
+        table.Set(capacity);
+        return Task.CompletedTask;
+    }
+
+    async Task TellAsync()
+    {
+        SiloCapacity capacity = await local.GetAsync();
+        SiloAddress[] alive = [.. membership.CurrentSnapshot.Members.Values.Where(m => m.Status is SiloStatus.Active or SiloStatus.Joining).Select(m => m.SiloAddress)];
+        table.Set(capacity);
+        table.Keep([.. alive, capacity.Silo]);
+        var client = services.GetRequiredService<CapacityServiceClient>();
+        foreach (SiloAddress other in alive.Where(s => !s.Equals(capacity.Silo))) _ = client.On(other).PublishAsync(capacity);
+    }
+}

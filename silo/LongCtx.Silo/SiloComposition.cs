@@ -1,0 +1,48 @@
+using System.Net;
+using LongCtx.Conversations.Storage;
+using LongCtx.Silo.Grains;
+using LongCtx.Silo.Placement;
+using LongCtx.Silo.Streams;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Orleans.Configuration;
+using StackExchange.Redis;
+
+namespace LongCtx.Silo;
+
+/// <summary>What makes an Orleans silo one of LongCtx: the same for a process and for a cluster inside a test.</summary>
+internal static class SiloComposition
+{
+    const string SubscriptionStore = "PubSubStore"; // the name Orleans looks for
+
+    /// <summary>Grains, placement, streams and the host over them; clustering is for the caller.</summary>
+    public static ISiloBuilder AddLongCtx(this ISiloBuilder silo, SiloOptions options, SiloEngine engine, IConversationStore store)
+    {
+        silo.Services.AddSingleton(options).AddSingleton(engine).AddSingleton(store);
+        silo.Services.TryAddSingleton(TimeProvider.System);
+        silo.Services.AddSingleton<GrainRegistry>().AddSingleton<CapacityTable>().AddSingleton<LocalCapacity>().AddSingleton<CapacityServiceClient>().AddSingleton<GrainCalls>();
+        silo.Services.AddSingleton<OrleansConversationHost>().AddSingleton<IConversationHost>(s => s.GetRequiredService<OrleansConversationHost>())
+            .AddSingleton<ICompletionHost>(s => s.GetRequiredService<OrleansConversationHost>());
+        silo.Services.AddSingleton<DrainCoordinator>().AddSingleton<ILifecycleParticipant<ISiloLifecycle>>(s => s.GetRequiredService<DrainCoordinator>());
+        silo.Services.AddHostedService<LiveTurnSweeper>();
+        silo.AddGrainService<CapacityService>();
+        silo.AddPlacementDirector<EnginePlacement, EnginePlacementDirector>();
+        silo.AddIncomingGrainCallFilter<TenantFilter>();
+        silo.AddMemoryStreams(StreamNames.Provider);
+        if (options.Redis is null) silo.AddMemoryGrainStorage(SubscriptionStore);
+        else silo.AddRedisGrainStorage(SubscriptionStore, redis => redis.ConfigurationOptions = ConfigurationOptions.Parse(options.Redis));
+        silo.Configure<SiloMessagingOptions>(o => o.MaxEnqueuedRequestsHardLimit = 256); // a hot key fails fast
+        silo.Configure<ClusterMembershipOptions>(o => o.ProbeTimeout = options.ProbeTime);
+        return silo;
+    }
+
+    /// <summary>Redis, or this machine alone.</summary>
+    public static ISiloBuilder AddLongCtxClustering(this ISiloBuilder silo, SiloOptions options)
+    {
+        if (options.Redis is null) return silo.UseLocalhostClustering(options.SiloPort, options.GatewayPort, serviceId: options.Cluster, clusterId: options.Cluster);
+        silo.UseRedisClustering(redis => redis.ConfigurationOptions = ConfigurationOptions.Parse(options.Redis));
+        silo.Configure<ClusterOptions>(o => (o.ClusterId, o.ServiceId) = (options.Cluster, options.Cluster));
+        return silo.ConfigureEndpoints(IPAddress.Parse(options.Host), options.SiloPort, options.GatewayPort);
+    }
+}

@@ -1,0 +1,94 @@
+using LongCtx.Conversations.Local;
+using LongCtx.Conversations.Storage;
+using LongCtx.Server;
+using LongCtx.Storage.Redis;
+using LongCtx.Storage.Sqlite;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.Hosting;
+
+namespace LongCtx.Silo;
+
+/// <summary>A silo from its options to its end.</summary>
+internal static class SiloProcess
+{
+    const string Help = """
+        LongCtx silo: conversations as Orleans grains. Alone it is a cluster of one with SQLite; with --redis it is one of many.
+
+          --redis HOST:PORT   membership, journal and subscriptions; silos with the same Redis and --cluster find each other
+          --role ROLE         engine (computes; default) or gateway (serves HTTP only)
+          --cluster NAME      several clusters may share a Redis (longctx)
+          --host ADDRESS      where other silos reach this one (127.0.0.1)
+          --silo-port N       between silos (11111)
+          --gateway-port N    for Orleans clients; never open it to the public (30000)
+          --drain-seconds N   a silo that is stopped moves its conversations within this time (10)
+          --probe-seconds N   a silo that is silent three times as long is declared dead (10)
+          --sweep-seconds N   between two looks for live turns that nobody owns (10)
+
+        and all options of the server: LongCtx.Server --help. Each silo on one machine needs --urls, --silo-port, --gateway-port and --data of its own.
+        """;
+
+    public static async Task<int> RunAsync(IReadOnlyList<string> arguments, TextWriter output, TextWriter errors, CancellationToken cancellation)
+    {
+        if (arguments.Contains("--help"))
+        {
+            await output.WriteLineAsync(Help);
+            return 0;
+        }
+
+        try
+        {
+            SiloOptions options = SiloOptions.Read(arguments, ServerProcess.EnvironmentVariables(), Environment.CurrentDirectory);
+            await RunAsync(options, output, cancellation);
+            return 0;
+        }
+        catch (LongCtxException e)
+        {
+            await errors.WriteLineAsync("longctx: " + e.Message.ReplaceLineEndings(" "));
+            return 2;
+        }
+    }
+
+    static async Task RunAsync(SiloOptions options, TextWriter output, CancellationToken cancellation)
+    {
+        IConversationStore store = await OpenStoreAsync(options, cancellation);
+        await using (store)
+        {
+            await using SiloEngine engine = await OpenEngineAsync(options, store);
+            await using WebApplication app = ServerHost.Build(options.Server, builder => builder.Host.UseOrleans(silo => silo.AddLongCtxClustering(options).AddLongCtx(options, engine, store)));
+            await ServerProcess.StartAsync(app, options.Server, cancellation);
+            await output.WriteLineAsync($"LongCtx silo {options.Host}:{options.SiloPort} of cluster {options.Cluster}");
+            await output.WriteLineAsync($"  page    {string.Join(", ", app.Urls)}");
+            await output.WriteLineAsync($"  journal {store.Description.Name}, {store.Description.Holds.ToString().ToLowerInvariant()}");
+            await output.FlushAsync(cancellation);
+            await app.WaitForShutdownAsync(cancellation);
+        }
+    }
+
+    static async ValueTask<IConversationStore> OpenStoreAsync(SiloOptions options, CancellationToken cancellation)
+    {
+        try
+        {
+            IConversationStore store = options.Redis is { } redis
+                ? await RedisConversationStore.OpenAsync(new() { Configuration = redis, Durability = options.Server.Durability, Prefix = "lc:" + options.Cluster }, cancellation)
+                : await SqliteConversationStore.OpenAsync(new() { Directory = Data(options), Durability = options.Server.Durability }, cancellation);
+            foreach (string warning in store.Description.Warnings) Warn(warning);
+            return store;
+        }
+        catch (StoreException e)
+        {
+            throw new LongCtxException(ErrorCode.InvalidRequest, e.Message, options.Redis is null ? "data" : "redis", e);
+        }
+    }
+
+    static async ValueTask<SiloEngine> OpenEngineAsync(SiloOptions options, IConversationStore store)
+    {
+        if (options.IsGateway) return new(null, null);
+        ModelHost models = await LocalHost.OpenModelsAsync(options.Server);
+        var conversations = new ConversationOptions { Store = store, KvDirectory = Path.Combine(Data(options), "kv"), RetainEvents = options.Server.RetainEvents, Warn = Warn };
+        return new(models, new(models, conversations));
+    }
+
+    static string Data(SiloOptions options) => options.Server.Data ?? ServerOptions.DefaultData;
+
+    static void Warn(string message) => Console.Error.WriteLine("longctx: " + message);
+}
