@@ -55,7 +55,7 @@ public sealed partial class PageKeyTests : IClassFixture<Browser>, IAsyncLifetim
         await Expect(page.GetByRole(AriaRole.Navigation, new() { Name = "Conversations" })).ToBeVisibleAsync();
         await Expect(page.GetByLabel("Message")).ToHaveValueAsync("Hello");
         await SayAsync(page, "Hello");
-        await Expect(page.Locator(".message.assistant .body")).ToContainTextAsync(new Regex(@"\w{2,}[\s\S]*\w"));
+        await Expect(page.Locator(".message.assistant .body")).Not.ToHaveTextAsync("Reading ");
         await Expect(page.Locator("#conversations a")).ToHaveTextAsync(["Hello"]);
         await Browser.KeepAsync(page, "key-given");
 
