@@ -171,6 +171,31 @@ public sealed class StoredPageTests(Browser browser) : IClassFixture<Browser>, I
         await Expect(button).ToBeVisibleAsync();
     }
 
+    [Fact]
+    public async Task Page_EarlierTurnsAreNoLongerKept_SaysSoInTheirPlace()
+    {
+        const int Turns = 25;
+        string id = await FeedAsync(Turns);
+        IPage page = await OpenAsync("#" + id);
+        await page.RouteAsync("**/events?*before=*", route => route.FulfillAsync(new()
+        {
+            ContentType = "text/event-stream",
+            Body = $$"""
+                id: 9
+                event: gap
+                data: {"conversation":"{{id}}","first":10}
+
+
+                """,
+        }));
+        ILocator button = page.GetByRole(AriaRole.Button, new() { Name = "Show earlier" });
+        await button.ClickAsync();
+        await Expect(page.Locator("#transcript > *").First).ToHaveTextAsync("what was said before is no longer kept");
+        await Expect(button).ToBeHiddenAsync();
+        await Expect(page.Locator(".message.user .body")).ToHaveTextAsync(Said(6, Turns));
+        Assert.Empty(problems);
+    }
+
     /// <summary>A conversation of so many appends, which are turns without a reply.</summary>
     async Task<string> FeedAsync(int turns)
     {

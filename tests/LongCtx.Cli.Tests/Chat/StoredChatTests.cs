@@ -39,7 +39,7 @@ public sealed class StoredChatTests(RealServer server) : IClassFixture<RealServe
     {
         LongCtxClient client = server.Client();
         string id = await CreateAsync(client);
-        await client.AppendInputAsync(id, new([new("user", "the beginning: " + string.Concat(Enumerable.Repeat("🌊", 700)) + " the end")]) { Wait = true }, Cancellation);
+        await client.AppendInputAsync(id, new([new("user", "the beginning: " + string.Concat(Enumerable.Repeat("🌊", 700)) + " the end.")]) { Wait = true }, Cancellation);
         (_, string output, _) = await RunAsync("/exit\n", id);
         Assert.Contains("user: …", output, StringComparison.Ordinal);
         Assert.Contains("the end", output, StringComparison.Ordinal);
