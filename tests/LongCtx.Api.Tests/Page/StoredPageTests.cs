@@ -102,13 +102,14 @@ public sealed class StoredPageTests(Browser browser) : IClassFixture<Browser>, I
         const int Turns = 45, AtOnce = 20;
         string id = await FeedAsync(Turns);
         IPage page = await OpenAsync("#" + id);
+        ILocator messages = page.Locator(".message.user .body"), button = page.GetByRole(AriaRole.Button, new() { Name = "Show earlier" });
+        await Expect(messages).ToHaveCountAsync(AtOnce);
         List<string> asked = [];
         page.Request += (_, request) =>
         {
             if (request.Url.Contains("/events?", StringComparison.Ordinal)) asked.Add(new Uri(request.Url).Query);
         };
         await page.ReloadAsync();
-        ILocator messages = page.Locator(".message.user .body"), button = page.GetByRole(AriaRole.Button, new() { Name = "Show earlier" });
         await Expect(messages).ToHaveTextAsync(Said(Turns - AtOnce + 1, Turns));
         Assert.Equal(["?turns=20"], asked);
         await Expect(page.Locator("#capacity")).ToHaveTextAsync("of 256 tokens"); // the journal says so in its first event alone, which was not read
