@@ -11,7 +11,15 @@ public sealed partial class LongCtxClient
     /// </summary>
     /// <exception cref="LongCtxException">The conversation does not exist, or was deleted.</exception>
     public IAsyncEnumerable<ConversationEvent> SubscribeAsync(string conversation, long after = 0, CancellationToken cancellation = default) =>
-        Subscribe(new Dictionary<string, long>(StringComparer.Ordinal) { [conversation] = after }, isSingle: true, cancellation);
+        Read(new EventSubscription(transport, new Dictionary<string, long>(StringComparer.Ordinal) { [conversation] = after }, isSingle: true), cancellation);
+
+    /// <summary>
+    /// The same from the first event of the newest <paramref name="turns"/> turns and appends on, 1 to 1000 of them: the end of a conversation of any length. Where
+    /// there are fewer, from the beginning.
+    /// </summary>
+    /// <exception cref="LongCtxException">The conversation does not exist, or was deleted.</exception>
+    public IAsyncEnumerable<ConversationEvent> SubscribeToNewestAsync(string conversation, int turns, CancellationToken cancellation = default) =>
+        Read(EventSubscription.ToNewest(transport, conversation, turns), cancellation);
 
     /// <summary>
     /// The same for up to 100 conversations over one connection; <see cref="ConversationEvent.Conversation"/> says which one an event is of.
@@ -20,11 +28,11 @@ public sealed partial class LongCtxClient
     /// <param name="conversations">For each the sequence number behind which to begin.</param>
     /// <param name="cancellation">Ends the subscription.</param>
     public IAsyncEnumerable<ConversationEvent> SubscribeAsync(IReadOnlyDictionary<string, long> conversations, CancellationToken cancellation = default) =>
-        Subscribe(conversations, isSingle: false, cancellation);
+        Read(new EventSubscription(transport, conversations, isSingle: false), cancellation);
 
-    async IAsyncEnumerable<ConversationEvent> Subscribe(
-        IReadOnlyDictionary<string, long> conversations, bool isSingle, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellation)
+    static async IAsyncEnumerable<ConversationEvent> Read(
+        EventSubscription subscription, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellation)
     {
-        await foreach (ConversationEvent e in new EventSubscription(transport, conversations, isSingle).ReadAllAsync(cancellation).ConfigureAwait(false)) yield return e;
+        await foreach (ConversationEvent e in subscription.ReadAllAsync(cancellation).ConfigureAwait(false)) yield return e;
     }
 }

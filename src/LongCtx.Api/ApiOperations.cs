@@ -110,7 +110,14 @@ internal static class ApiOperations
         yield return new("GET", "/v1/conversations/{id}/events", events.OneAsync)
         {
             Name = "streamConversationEvents", Summary = "The journal as server-sent events without end; the id is the sequence number. LongCtx's own.",
-            ResponseMedia = [Media.Events(typeof(ConversationEvent))], Parameters = [new("after", typeof(long), "Sequence number behind which to begin; otherwise 0."), Parameter.LastEventId],
+            ResponseMedia = [Media.Events(typeof(ConversationEvent))],
+            Parameters =
+            [
+                new("after", typeof(long), "Sequence number behind which to begin; otherwise 0."),
+                new("turns", typeof(long), "Begin with the first event of the newest turns and appends, so many of them: 1 to 1000. Not together with after; Last-Event-ID wins over it."),
+                new("before", typeof(long), "With turns: the newest ones before this turn; the stream ends with them."),
+                Parameter.LastEventId,
+            ],
         };
         yield return new("GET", "/v1/events", events.ManyAsync)
         {

@@ -1,16 +1,22 @@
+using Spectre.Console;
+
 namespace LongCtx.Cli.Tests;
 
-/// <summary>A terminal that is not one: what a command reads and writes is text.</summary>
+/// <summary>A terminal that is not one: what a command reads and writes is text. A command takes it for a real one where that is asked for.</summary>
 internal sealed class TestTerminal : IDisposable
 {
     readonly StringWriter _output = new(), _error = new();
     readonly TextWriter _writer;
 
-    public TestTerminal(string input = "")
+    public TestTerminal(string input = "", bool isInteractive = false)
     {
         Interrupt = new();
         _writer = TextWriter.Synchronized(_output);
-        Terminal = new(new StringReader(input), _writer, _error, Interrupt);
+        Terminal = new(new StringReader(input), _writer, _error, Interrupt)
+        {
+            IsInteractive = isInteractive,
+            Console = isInteractive ? AnsiConsole.Create(new() { Ansi = AnsiSupport.Yes, ColorSystem = ColorSystemSupport.Standard, Out = new AnsiConsoleOutput(_writer) }) : null,
+        };
     }
 
     public Interrupt Interrupt { get; }

@@ -30,6 +30,19 @@ public sealed class SubscriptionTests
         Assert.Equal(["after=0", "after=2"], script.Queries);
     }
 
+    /// <summary>The server chooses the first event; from then on every one counts.</summary>
+    [Fact]
+    public async Task Newest_BeginsAnywhere_AndGoesOnBehindTheLastEvent()
+    {
+        Script script = new("", Delta(40) + Delta(41), Delta(42));
+        List<ConversationEvent> read = await Client(script).SubscribeToNewestAsync(Id, 3, Cancellation).Take(3).ToListAsync(Cancellation);
+        Assert.Equal([40L, 41L, 42L], read.Select(e => e.Seq));
+        Assert.Equal(["turns=3", "turns=3", "after=41"], script.Queries);
+        LongCtxException failure = await Assert.ThrowsAsync<LongCtxException>(
+            async () => await Client(new(Delta(40) + Delta(42))).SubscribeToNewestAsync(Id, 3, Cancellation).CountAsync(Cancellation));
+        Assert.Contains("left out events", failure.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Rewound_InTheJournalAndBeforeIt_AreBothTold()
     {

@@ -7,6 +7,9 @@ internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson
 {
     const string Exit = "/exit";
 
+    /// <summary>Of a message that was said before, in characters: its end is what the next one answers.</summary>
+    const int ShownMax = 1000;
+
     sealed record Reply(string Text, string FinishReason, int PromptTokens, int CachedTokens, int CompletionTokens, int EvictedTokens, WindowState Window, double TokensPerSecond);
 
     bool IsDecorated => terminal.IsInteractive && !asJson;
@@ -14,13 +17,16 @@ internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson
     public async Task<int> RunAsync(CancellationToken program)
     {
         if (IsDecorated) Dim($"{Exit} or Ctrl+D leaves, Ctrl+C stops a reply.");
+        await BeginAsync(program);
         while (await ReadMessageAsync(program) is { } message)
         {
             if (message.Trim() == Exit) break;
             if (string.IsNullOrWhiteSpace(message)) continue;
             try
             {
-                await AnswerAsync(message, program);
+                CompletionFinished? finished = await ShowAsync(stop => chat.SendAsync(message, stop), program);
+                if (finished?.Reason == FinishReason.Length && finished.Usage.CompletionTokens != chat.MaxTokens)
+                    terminal.Note("the window is full and nothing may leave it under this policy: start again with --policy endless for a conversation without end");
             }
             catch (LongCtxException refusal) when (IsDecorated && refusal.Code != ErrorCode.EngineFailure)
             {
@@ -29,6 +35,41 @@ internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson
         }
 
         return App.Success;
+    }
+
+    /// <summary>Shows what was said before. A reply that is still being given ends first: only then may a message follow. In a pipe it is not one of the replies.</summary>
+    async Task BeginAsync(CancellationToken program)
+    {
+        ChatBeginning beginning = await chat.BeginAsync(program);
+        if (IsDecorated)
+        {
+            foreach (ChatMessage message in beginning.Said.Where(m => m.Content.Length > 0)) Dim($"{message.Role}: {EndOf(message.Content)}");
+        }
+        if (beginning.Reply is not { } reply) return;
+        try
+        {
+            if (IsDecorated)
+            {
+                await ShowAsync(reply, program);
+                return;
+            }
+            terminal.Note("a reply is still being given in this conversation: waiting for its end");
+            await foreach (CompletionEvent _ in reply(program))
+            {
+                // only its end matters
+            }
+        }
+        catch (LongCtxException failure)
+        {
+            terminal.Note(failure.Message.ReplaceLineEndings(" ")); // the conversation goes on behind it
+        }
+    }
+
+    static string EndOf(string text)
+    {
+        if (text.Length <= ShownMax) return text;
+        int start = text.Length - ShownMax;
+        return "… " + text[(char.IsLowSurrogate(text[start]) ? start + 1 : start)..];
     }
 
     /// <summary>A line, or null at the end of the input. On a terminal Ctrl+C at the empty prompt asks once, and leaves the second time.</summary>
@@ -58,7 +99,8 @@ internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson
         }
     }
 
-    async Task AnswerAsync(string message, CancellationToken program)
+    /// <summary>Writes a reply as it comes. Null when the user stopped it.</summary>
+    async Task<CompletionFinished?> ShowAsync(Func<CancellationToken, IAsyncEnumerable<CompletionEvent>> reply, CancellationToken program)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(program);
         using IDisposable? capture = terminal.IsInteractive ? terminal.Interrupt.Capture(stop.Cancel) : null;
@@ -68,7 +110,7 @@ internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson
         WindowState window = default;
         try
         {
-            await foreach (CompletionEvent e in chat.SendAsync(message, stop.Token))
+            await foreach (CompletionEvent e in reply(stop.Token))
             {
                 switch (e)
                 {
@@ -96,8 +138,7 @@ internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson
         if (asJson) WriteJson(text.ToString(), started, finished, window);
         else terminal.Output.WriteLine();
         if (IsDecorated) Dim(finished is null ? $"stopped · {WindowText(window)}" : StatusText(finished));
-        if (finished?.Reason == FinishReason.Length && finished.Usage.CompletionTokens != chat.MaxTokens)
-            terminal.Note("the window is full and nothing may leave it under this policy: start again with --policy endless for a conversation without end");
+        return finished;
     }
 
     void WriteJson(string text, CompletionStarted? started, CompletionFinished? finished, WindowState window) => terminal.WriteJson(new Reply(

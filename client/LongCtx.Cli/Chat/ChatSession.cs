@@ -10,9 +10,16 @@ internal interface IChatSession
     /// <summary>Most tokens of one reply; null is no limit.</summary>
     int? MaxTokens { get; }
 
+    /// <summary>How the chat stands before the first message is sent.</summary>
+    Task<ChatBeginning> BeginAsync(CancellationToken cancellation);
+
     /// <summary>Sends a message and streams the reply; cancelling stops the reply.</summary>
     IAsyncEnumerable<CompletionEvent> SendAsync(string text, CancellationToken cancellation);
 }
+
+/// <param name="Said">The end of what was said before.</param>
+/// <param name="Reply">Streams the reply that is still being given to it; cancelling stops the reply. Null when none is.</param>
+internal sealed record ChatBeginning(IReadOnlyList<ChatMessage> Said, Func<CancellationToken, IAsyncEnumerable<CompletionEvent>>? Reply);
 
 /// <summary>
 /// One conversation as the client keeps it: the messages. The host recognises them by their hashes, so a turn costs what is new, not what was.
@@ -34,6 +41,9 @@ internal sealed class ChatSession : IChatSession
     public int? MaxTokens { get; }
 
     public IReadOnlyList<ChatMessage> Messages => _messages;
+
+    /// <summary>It begins with this process.</summary>
+    public Task<ChatBeginning> BeginAsync(CancellationToken cancellation) => Task.FromResult(new ChatBeginning([], null));
 
     /// <summary>
     /// Sends a message and streams the reply. What has arrived of a reply becomes part of the conversation even if it is cancelled: both

@@ -50,7 +50,8 @@ internal static class ChatCommand
             {
                 string? name = result.IsGiven(model) ? result.GetValue(model) : null;
                 string id = await FindAsync(terminal, server.Client(result), asked, name, result.GetValue(system), cancellation);
-                StoredChat stored = new(server.PatientClient(result), id, sampling.Read(result), result.GetValue(maxTokens));
+                Action<string> warn = terminal.IsInteractive && !result.GetValue(json) ? terminal.Warn : _ => { }; // what was said before is shown to a person only
+                StoredChat stored = new(server.PatientClient(result), id, sampling.Read(result), result.GetValue(maxTokens), warn);
                 return await new ChatLoop(terminal, stored, asJson: result.GetValue(json)).RunAsync(cancellation);
             }
             await using LocalConversationHost host = await LocalHost.OpenAsync([result.GetValue(model)!], new() { Policy = policy.Read(result) }, result.GetValue(threads));

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using LongCtx.Cli.Chat;
 using LongCtx.Cli.Options;
 using LongCtx.Client;
 
@@ -10,9 +11,7 @@ internal static class ConversationsCommand
 {
     sealed record Listing(IReadOnlyList<ConversationInfo> Conversations);
 
-    sealed record Message(int Turn, long Seq, string Role, string Content);
-
-    sealed record Shown(ConversationInfo Conversation, IReadOnlyList<Message> Messages);
+    sealed record Shown(ConversationInfo Conversation, IReadOnlyList<SaidMessage> Messages);
 
     sealed record Exported(string Id, string Output, int Lines);
 
@@ -43,7 +42,7 @@ internal static class ConversationsCommand
         return Leaf("show", "What was said.", [id], async (client, result, json, cancellation) =>
         {
             ConversationInfo info = await client.GetConversationAsync(result.GetValue(id)!, cancellation);
-            List<Message> messages = await MessagesAsync(terminal, client, info, cancellation);
+            IReadOnlyList<SaidMessage> messages = (await SaidMessages.ReadAsync(client.SubscribeAsync(info.Id, 0, cancellation), info.Seq, terminal.Warn)).All;
             if (json(result))
             {
                 terminal.WriteJson(new Shown(info, messages));
@@ -51,7 +50,7 @@ internal static class ConversationsCommand
             }
             string state = info.LiveTurn == 0 ? "" : $", turn {info.LiveTurn} is being answered";
             terminal.Output.WriteLine($"{info.Id} · {info.Model} · {DateOf(info.Created)} · {info.Turns} turns, {info.Tokens} tokens, event {info.Seq}{state}");
-            foreach (Message message in messages) terminal.Output.WriteLine($"\n{message.Role}: {message.Content}");
+            foreach (SaidMessage message in messages) terminal.Output.WriteLine($"\n{message.Role}: {message.Content}");
             return App.Success;
         });
     }
@@ -135,50 +134,6 @@ internal static class ConversationsCommand
         server.AddTo(command);
         command.SetAction((result, cancellation) => run(server.Client(result), result, r => r.GetValue(json), cancellation));
         return command;
-    }
-
-    /// <summary>The journal as messages, up to where it stands now.</summary>
-    static async Task<List<Message>> MessagesAsync(Terminal terminal, LongCtxClient client, ConversationInfo info, CancellationToken cancellation)
-    {
-        List<Message> messages = [];
-        if (info.Seq == 0) return messages;
-        await foreach (ConversationEvent e in client.SubscribeAsync(info.Id, 0, cancellation))
-        {
-            switch (e)
-            {
-                case Gap gap:
-                    terminal.Warn($"what was said before event {gap.First} is no longer kept");
-                    break;
-                case InputAppended input:
-                    messages.AddRange(input.Messages.Select(m => new Message(e.Turn, e.Seq, m.Role, m.Content)));
-                    break;
-                case TurnAccepted turn:
-                    messages.AddRange(turn.Messages.Select(m => new Message(e.Turn, e.Seq, m.Role, m.Content)));
-                    messages.Add(new(e.Turn, e.Seq, "assistant", ""));
-                    break;
-                case Delta { Text: { } text }:
-                    Append(text);
-                    break;
-                case Completed { Text: { } text }:
-                    Append(text);
-                    break;
-                case Cancelled { Text: { } text }:
-                    Append(text);
-                    break;
-                case Failed failed:
-                    terminal.Warn($"turn {e.Turn} failed: {failed.Message}");
-                    break;
-            }
-            if (e.Seq >= info.Seq || e is Rewound) break;
-
-            void Append(string text)
-            {
-                // The beginning of this turn may be no longer kept.
-                if (messages is not [.., { Role: "assistant" } last] || last.Turn != e.Turn) messages.Add(last = new(e.Turn, e.Seq, "assistant", ""));
-                messages[^1] = last with { Content = last.Content + text };
-            }
-        }
-        return messages;
     }
 
     static void WriteInfo(Terminal terminal, ConversationInfo info, bool asJson)

@@ -14,7 +14,17 @@ namespace LongCtx.Client.Events;
 /// <param name="isSingle">A single conversation that ends ends the subscription with its reason.</param>
 internal sealed class EventSubscription(Transport transport, IReadOnlyDictionary<string, long> start, bool isSingle)
 {
+    /// <summary>The cursor of a conversation of which the server chooses the first event.</summary>
+    const long Unknown = -1;
+
     readonly Dictionary<string, long> cursors = new(start, StringComparer.Ordinal);
+
+    /// <summary>With how many turns an unknown cursor begins.</summary>
+    int NewestTurns { get; init; }
+
+    /// <summary>A single conversation from its newest turns on.</summary>
+    public static EventSubscription ToNewest(Transport transport, string conversation, int turns) =>
+        new(transport, new Dictionary<string, long>(StringComparer.Ordinal) { [conversation] = Unknown }, isSingle: true) { NewestTurns = turns };
 
     public async IAsyncEnumerable<ConversationEvent> ReadAllAsync([EnumeratorCancellation] CancellationToken cancellation)
     {
@@ -63,8 +73,11 @@ internal sealed class EventSubscription(Transport transport, IReadOnlyDictionary
     }
 
     string Path() => isSingle
-        ? string.Create(CultureInfo.InvariantCulture, $"v1/conversations/{Uri.EscapeDataString(cursors.Keys.Single())}/events?after={cursors.Values.Single()}")
+        ? string.Create(CultureInfo.InvariantCulture, $"v1/conversations/{Uri.EscapeDataString(cursors.Keys.Single())}/events?{Beginning(cursors.Values.Single())}")
         : "v1/events?" + string.Join('&', cursors.Select(c => string.Create(CultureInfo.InvariantCulture, $"conversation={Uri.EscapeDataString(c.Key)}:{c.Value}")));
+
+    string Beginning(long cursor) => cursor == Unknown
+        ? string.Create(CultureInfo.InvariantCulture, $"turns={NewestTurns}") : string.Create(CultureInfo.InvariantCulture, $"after={cursor}");
 
     /// <summary>The event for the reader; null where there is none.</summary>
     ConversationEvent? Interpret(ServerSentEvent received)
@@ -93,7 +106,7 @@ internal sealed class EventSubscription(Transport transport, IReadOnlyDictionary
         ConversationEvent e = JsonSerializer.Deserialize(received.Data, ClientJson.Default.ConversationEvent)!;
         string conversation = isSingle ? cursors.Keys.Single() : received.Id.Split(':')[0];
         if (!cursors.TryGetValue(conversation, out long cursor) || e.Seq <= cursor) return null;
-        if (e.Seq != cursor + 1)
+        if (cursor != Unknown && e.Seq != cursor + 1)
             throw new LongCtxException(ErrorCode.EngineFailure, $"the server left out events of {conversation}: {e.Seq} came behind {cursor}");
         cursors[conversation] = e.Seq;
         return e with { Conversation = conversation };

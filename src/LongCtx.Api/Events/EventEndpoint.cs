@@ -1,5 +1,6 @@
 using System.Globalization;
 using LongCtx.Api.Conversations;
+using LongCtx.Api.Items;
 using LongCtx.Api.Json;
 using LongCtx.Api.Routing;
 using LongCtx.Api.Streaming;
@@ -10,21 +11,39 @@ namespace LongCtx.Api.Events;
 /// GET /v1/conversations/{id}/events and /v1/events: the journal of one conversation, or of many over one connection, as server-sent events
 /// without end. A reader that comes back with the id of the last event it saw gets the next.
 /// </summary>
-internal sealed class EventEndpoint(IConversationHost host, Heartbeat heartbeat, ErrorBoundary errors, Shutdown shutdown, Telemetry telemetry)
+internal sealed class EventEndpoint(IConversationHost host, TurnReader turns, Heartbeat heartbeat, ErrorBoundary errors, Shutdown shutdown, Telemetry telemetry)
 {
     const string LastEventId = "Last-Event-ID";
 
     /// <summary>More would not fit into the line of a request.</summary>
     const int ConversationsMax = 100;
 
+    /// <summary>Turns are listed at once.</summary>
+    const int TurnsMax = 1000;
+
+    /// <summary>
+    /// after=seq begins behind an event, turns=N with the newest turns; turns=N&amp;before=turn has those before a turn, and ends with them.
+    /// Last-Event-ID wins over all three about the beginning: what it names is newer.
+    /// </summary>
     public async Task OneAsync(HttpContext http)
     {
         QueryFields query = new(http.Request);
-        long after = query.Integer("after", 0, long.MaxValue) ?? 0;
+        long? after = query.Integer("after", 0, long.MaxValue), newest = query.Integer("turns", 1, TurnsMax), before = query.Integer("before", 1, int.MaxValue);
         query.RefuseOthers();
-        if (http.Request.Headers[LastEventId].ToString() is { Length: > 0 } last) after = Seq(last, LastEventId);
+        if (newest is not null && after is not null) throw ApiException.Value("turns", "given without 'after'", "together with it: both say where to begin");
+        if (before is not null && newest is null) throw ApiException.Value("before", "given with 'turns'", "alone");
         string id = ConversationId.Of(http);
-        await WriteAsync(http, new(StringComparer.Ordinal) { [id] = after }, (_, seq) => seq.ToString(CultureInfo.InvariantCulture));
+        (long begin, long end) = newest is null ? (after ?? 0, long.MaxValue) : await NewestAsync(Tenants.Of(http), id, (int)newest, (int?)before, http.RequestAborted);
+        if (http.Request.Headers[LastEventId].ToString() is { Length: > 0 } last) begin = Seq(last, LastEventId);
+        await WriteAsync(http, new(StringComparer.Ordinal) { [id] = begin }, (_, seq) => seq.ToString(CultureInfo.InvariantCulture), end);
+    }
+
+    /// <summary>Behind which event the newest turns, or the newest before a turn, begin, and with which they end.</summary>
+    async ValueTask<(long After, long End)> NewestAsync(string tenant, string id, int count, int? before, CancellationToken cancellation)
+    {
+        long end = before is { } turn ? (await turns.FindAsync(tenant, id, turn, $"turn {turn}", cancellation)).StartSeq - 1 : long.MaxValue;
+        IReadOnlyList<TurnInfo> newest = await host.ListTurnsAsync(tenant, id, before ?? 0, count, descending: true, cancellation);
+        return (newest is [.., var oldest] ? oldest.StartSeq - 1 : 0, end);
     }
 
     /// <summary>conversation=id:after, several times; Last-Event-ID, which is one of these, wins over the parameter that names its conversation.</summary>
@@ -48,7 +67,7 @@ internal sealed class EventEndpoint(IConversationHost host, Heartbeat heartbeat,
         await WriteAsync(http, cursors, (id, seq) => string.Create(CultureInfo.InvariantCulture, $"{id}:{seq}"));
     }
 
-    async Task WriteAsync(HttpContext http, Dictionary<string, long> cursors, Func<string, long, string> eventId)
+    async Task WriteAsync(HttpContext http, Dictionary<string, long> cursors, Func<string, long, string> eventId, long end = long.MaxValue)
     {
         string tenant = Tenants.Of(http);
         foreach (string id in cursors.Keys) await host.GetConversationAsync(tenant, id, http.RequestAborted);
@@ -59,7 +78,7 @@ internal sealed class EventEndpoint(IConversationHost host, Heartbeat heartbeat,
         await sse.OpenAsync(http.RequestAborted);
         try
         {
-            await using EventSubscription subscription = new(host, tenant, cursors, stop.Token);
+            await using EventSubscription subscription = new(host, tenant, cursors, end, stop.Token);
             await using IAsyncEnumerator<Notice> notices = subscription.ReadAllAsync().GetAsyncEnumerator(stop.Token);
             while (await heartbeat.WaitAsync(notices.MoveNextAsync(), sse, stop.Token))
                 await WriteAsync(http, sse, notices.Current, eventId, stop.Token);

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace LongCtx.Api.Events;
 
-/// <summary>A conversation's journal as an endless sequence.</summary>
+/// <summary>A conversation's journal as a sequence, endless unless asked otherwise.</summary>
 internal static class EventPages
 {
     const int EventsMax = 256;
@@ -10,13 +10,16 @@ internal static class EventPages
     /// <summary>How long a reader waits inside the host before it asks again.</summary>
     static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(60);
 
-    /// <summary>Pages behind <paramref name="after"/> as they come, each with events, a gap or a rewinding; ends only by cancellation or failure.</summary>
+    /// <summary>
+    /// Pages behind <paramref name="after"/> as they come, each with events, a gap or a rewinding; ends with the event <paramref name="end"/>, by
+    /// cancellation or by failure.
+    /// </summary>
     public static async IAsyncEnumerable<EventPage> FollowAsync(
-        this IConversationHost host, string tenant, string conversation, long after, [EnumeratorCancellation] CancellationToken cancellation)
+        this IConversationHost host, string tenant, string conversation, long after, long end, [EnumeratorCancellation] CancellationToken cancellation)
     {
-        while (true)
+        while (after < end)
         {
-            EventPage page = await host.ReadEventsAsync(tenant, conversation, after, EventsMax, WaitMax, cancellation);
+            EventPage page = await host.ReadEventsAsync(tenant, conversation, after, (int)Math.Min(EventsMax, end - after), WaitMax, cancellation);
             if (page.IsRewound) after = page.Head;
             if (page.Gap > 0) after = page.Gap - 1;
             if (page.Events is [.., var last]) after = last.Seq;

@@ -19,11 +19,12 @@ internal sealed class EventSubscription : IAsyncDisposable
     /// <param name="host">Has the journals.</param>
     /// <param name="tenant">Whose they are.</param>
     /// <param name="cursors">For each conversation the sequence number behind which to begin.</param>
+    /// <param name="end">The last event to read of each; <see cref="long.MaxValue"/> is none.</param>
     /// <param name="cancellation">Ends all.</param>
-    public EventSubscription(IConversationHost host, string tenant, IReadOnlyDictionary<string, long> cursors, CancellationToken cancellation)
+    public EventSubscription(IConversationHost host, string tenant, IReadOnlyDictionary<string, long> cursors, long end, CancellationToken cancellation)
     {
         stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        readings = ReadAllAsync(cursors.Select(c => ReadAsync(host, tenant, c.Key, c.Value)));
+        readings = ReadAllAsync(cursors.Select(c => ReadAsync(host, tenant, c.Key, c.Value, end)));
     }
 
     /// <summary>Ends when no conversation has news any more.</summary>
@@ -49,11 +50,11 @@ internal sealed class EventSubscription : IAsyncDisposable
         }
     }
 
-    async Task ReadAsync(IConversationHost host, string tenant, string conversation, long after)
+    async Task ReadAsync(IConversationHost host, string tenant, string conversation, long after, long end)
     {
         try
         {
-            await foreach (EventPage page in host.FollowAsync(tenant, conversation, after, stop.Token))
+            await foreach (EventPage page in host.FollowAsync(tenant, conversation, after, end, stop.Token))
                 await notices.Writer.WriteAsync(new(conversation, page, null), stop.Token);
         }
         catch (Exception e) when (!stop.IsCancellationRequested)

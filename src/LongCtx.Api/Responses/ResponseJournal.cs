@@ -35,7 +35,7 @@ internal sealed class ResponseJournal(IConversationHost host, TurnReader turns)
     async IAsyncEnumerable<ConversationEvent> FollowAsync(
         string tenant, string conversation, int turn, long acceptedSeq, [EnumeratorCancellation] CancellationToken cancellation)
     {
-        await foreach (EventPage page in host.FollowAsync(tenant, conversation, acceptedSeq - 1, cancellation))
+        await foreach (EventPage page in host.FollowAsync(tenant, conversation, acceptedSeq - 1, long.MaxValue, cancellation))
         {
             if (page.Gap > 0) throw TurnReader.Gap(page.Gap);
             if (page.IsRewound) throw Rewound($"the store lost the newest events of {conversation}, which ends at sequence number {page.Head} now");

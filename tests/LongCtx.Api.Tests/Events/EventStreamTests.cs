@@ -44,6 +44,64 @@ public sealed class EventStreamTests(LiveServer server)
         Assert.Equal((head + 1).ToString(), (await stream.NextEventAsync())!.Id);
     }
 
+    /// <summary>The same events as in the whole journal, whichever turns are asked for.</summary>
+    [Fact]
+    public async Task One_NewestTurns_BeginWithTheirFirstEventAndThoseBeforeATurnEndWithIt()
+    {
+        const int Turns = 6;
+        string id = await server.CreateAsync("""{"items":[{"role":"user","content":"first"}]}""");
+        for (int i = 1; i < Turns; i++) await server.RespondAsync($"\"conversation\":\"{id}\",\"input\":\"go on\"", 12);
+        long head = (await server.Host.GetConversationAsync("default", id, Cancellation)).Seq;
+        List<SseEvent> all = await ReadAsync(await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events"), head);
+        long[] starts = [.. all.Where(e => e.Name is "turn_accepted" or "input_appended").Select(e => long.Parse(e.Id!))];
+        Assert.Equal(Turns, starts.Length);
+
+        for (int newest = 1; newest <= Turns + 1; newest++)
+        {
+            using SseReader stream = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?turns={newest}");
+            AssertSame(all.Skip((int)starts[Math.Max(0, Turns - newest)] - 1), await ReadAsync(stream, head));
+        }
+        for (int before = 1; before <= Turns; before++)
+        {
+            using SseReader stream = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?turns=2&before={before}");
+            long end = starts[before - 1], begin = starts[Math.Max(0, before - 3)];
+            AssertSame(all.Where(e => long.Parse(e.Id!) >= begin && long.Parse(e.Id!) < end), await ReadAsync(stream, long.MaxValue));
+        }
+
+        // Whoever comes back has seen more than the first request asked for.
+        using SseReader again = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?turns=1", lastEventId: "2");
+        Assert.Equal("3", (await again.NextEventAsync())!.Id);
+        using SseReader live = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?turns=1");
+        Assert.Equal($"{starts[^1]}", (await live.NextEventAsync())!.Id);
+        await server.JsonAsync("POST", $"/v1/conversations/{id}/items", """{"items":[{"role":"user","content":"last"}]}""");
+        await ReadAsync(live, head + 1);
+    }
+
+    [Fact]
+    public async Task One_NewestTurnsOfAnEmptyConversation_AreThoseThatCome()
+    {
+        string id = await server.CreateAsync();
+        using SseReader stream = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?turns=20");
+        await server.JsonAsync("POST", $"/v1/conversations/{id}/items", """{"items":[{"role":"user","content":"first"}]}""");
+        Assert.Equal("1", (await stream.NextEventAsync())!.Id);
+        await server.AssertErrorAsync("GET", $"/v1/conversations/{id}/events?turns=20&before=2", null, 404, "not_found");
+    }
+
+    static void AssertSame(IEnumerable<SseEvent> expected, List<SseEvent> actual) =>
+        Assert.Equal(expected.Select(e => e.Data.GetRawText()), actual.Select(e => e.Data.GetRawText()));
+
+    /// <summary>Up to an event, or to the end of the stream.</summary>
+    static async Task<List<SseEvent>> ReadAsync(SseReader stream, long last)
+    {
+        List<SseEvent> seen = [];
+        while (await stream.NextEventAsync() is { } e)
+        {
+            seen.Add(e);
+            if (long.Parse(e.Id!) >= last) break;
+        }
+        return seen;
+    }
+
     [Fact]
     public async Task Many_OverOneConnection_AreEachDenseAndComeBackWhereTheyWere()
     {
@@ -109,6 +167,11 @@ public sealed class EventStreamTests(LiveServer server)
     [InlineData("/v1/events?conversation=ID", "ID:x", "Last-Event-ID")]
     [InlineData("/v1/conversations/ID/events?after=-1", null, "after")]
     [InlineData("/v1/conversations/ID/events?after=x", null, "after")]
+    [InlineData("/v1/conversations/ID/events?turns=0", null, "turns")]
+    [InlineData("/v1/conversations/ID/events?turns=1001", null, "turns")]
+    [InlineData("/v1/conversations/ID/events?turns=5&after=3", null, "turns")]
+    [InlineData("/v1/conversations/ID/events?before=3", null, "before")]
+    [InlineData("/v1/conversations/ID/events?turns=5&before=0", null, "before")]
     [InlineData("/v1/conversations/ID/events", "x", "Last-Event-ID")]
     public async Task Any_BadCursor_IsRefusedByName(string path, string? lastEventId, string parameter)
     {

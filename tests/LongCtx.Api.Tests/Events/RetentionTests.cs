@@ -34,6 +34,15 @@ public sealed class RetentionTests
                     Assert.Equal($"{info.FirstSeq}", (await events.NextEventAsync())!.Id);
                 }
 
+                using (SseReader events = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?turns=20"))
+                {
+                    SseEvent gap = (await events.NextEventAsync())!;
+                    Assert.Equal(("gap", info.FirstSeq), (gap.Name, gap.Data.GetProperty("first").GetInt64()));
+                    Assert.Equal($"{info.FirstSeq}", (await events.NextEventAsync())!.Id);
+                }
+                using (SseReader forgotten = await server.OpenStreamAsync("GET", $"/v1/conversations/{id}/events?turns=1&before=2"))
+                    Assert.Equal(["gap"], (await forgotten.AllEventsAsync()).Select(e => e.Name));
+
                 await server.AssertErrorAsync("GET", $"/v1/responses/{responses[0]}", null, 410, "gap");
                 await server.AssertErrorAsync("GET", $"/v1/responses/{responses[0]}?stream=true&starting_after=3", null, 410, "gap");
                 await server.AssertErrorAsync("GET", $"/v1/conversations/{id}/export", null, 400, "invalid_value");

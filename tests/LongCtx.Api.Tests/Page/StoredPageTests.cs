@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -95,9 +96,132 @@ public sealed class StoredPageTests(Browser browser) : IClassFixture<Browser>, I
         Assert.Empty(problems);
     }
 
-    async Task<IPage> OpenAsync(bool dark = false)
+    [Fact]
+    public async Task Page_LongConversation_OpensWithItsNewestTurnsAndShowsEarlierOnesOnDemand()
     {
-        IPage page = await browser.OpenAsync(server.Address, dark: dark);
+        const int Turns = 45, AtOnce = 20;
+        string id = await FeedAsync(Turns);
+        IPage page = await OpenAsync("#" + id);
+        ILocator messages = page.Locator(".message.user .body"), button = page.GetByRole(AriaRole.Button, new() { Name = "Show earlier" });
+        await Expect(messages).ToHaveCountAsync(AtOnce);
+        List<string> asked = [];
+        page.Request += (_, request) =>
+        {
+            if (request.Url.Contains("/events?", StringComparison.Ordinal)) asked.Add(new Uri(request.Url).Query);
+        };
+        await page.ReloadAsync();
+        await Expect(messages).ToHaveTextAsync(Said(Turns - AtOnce + 1, Turns));
+        Assert.Equal(["?turns=20"], asked);
+        await Expect(page.Locator("#capacity")).ToHaveTextAsync("of 256 tokens"); // the journal says so in its first event alone, which was not read
+        await Expect(page.Locator("#fill")).ToHaveTextAsync("full, moving on");
+
+        await page.RouteAsync("**/events?*before=*", route => route.AbortAsync(), new() { Times = 1 });
+        await button.ClickAsync();
+        ILocator again = page.GetByRole(AriaRole.Button, new() { Name = "Try again" });
+        await Expect(again).ToBeEnabledAsync();
+        problems.Clear(); // Chromium has told of the broken connection
+        await again.ScrollIntoViewIfNeededAsync();
+        float before = await PlaceAsync(messages.First);
+        await Browser.KeepAsync(page, "earlier-light");
+        await again.ClickAsync();
+        await Expect(messages).ToHaveTextAsync(Said(Turns - 2 * AtOnce + 1, Turns));
+        Assert.InRange(await PlaceAsync(messages.Nth(AtOnce)), before - 2, before + 2);
+        await button.ClickAsync();
+        await Expect(messages).ToHaveTextAsync(Said(1, Turns));
+        await Expect(button).ToBeHiddenAsync();
+        await Expect(page.Locator(".message").First.Locator(".tag")).ToContainTextAsync("left");
+        await Expect(page.Locator(".edge")).ToHaveCountAsync(1);
+        Assert.Equal(["?turns=20", "?turns=20&before=26", "?turns=20&before=26", "?turns=20&before=6"], asked);
+
+        // It goes on where it was, also over another connection.
+        await server.StopAsync();
+        await Expect(page.Locator("#connection")).ToBeVisibleAsync();
+        await server.StartAsync();
+        await Expect(page.Locator("#connection")).ToBeHiddenAsync();
+        await SayAsync(page, "And now?");
+        await Expect(messages).ToHaveTextAsync([.. Said(1, Turns), "And now?"]);
+        await TextAsync(page, longerThan: 20);
+        await StopAsync(page);
+        await Expect(page.Locator(".message.assistant")).ToHaveCountAsync(1);
+        await AssertJournalAsync(page);
+    }
+
+    [Fact]
+    public async Task Page_JournalRewound_ShowsItsNewestTurnsAnew()
+    {
+        const int Turns = 25;
+        string id = await FeedAsync(Turns);
+        IPage page = await OpenAsync("#" + id, dark: true);
+        ILocator messages = page.Locator(".message.user .body"), button = page.GetByRole(AriaRole.Button, new() { Name = "Show earlier" });
+        await button.ScrollIntoViewIfNeededAsync();
+        await Browser.KeepAsync(page, "earlier-dark");
+        await button.ClickAsync();
+        await Expect(messages).ToHaveTextAsync(Said(1, Turns));
+        await page.RouteAsync("**/events?after=*", route => route.FulfillAsync(new()
+        {
+            ContentType = "text/event-stream",
+            Body = $$"""
+                id: 3
+                event: rewound
+                data: {"conversation":"{{id}}","head":3}
+
+
+                """,
+        }), new() { Times = 1 });
+        await server.StopAsync();
+        await Expect(page.Locator("#connection")).ToBeVisibleAsync();
+        await server.StartAsync();
+        await Expect(messages).ToHaveTextAsync(Said(6, Turns));
+        await Expect(button).ToBeVisibleAsync();
+    }
+
+    [Fact]
+    public async Task Page_EarlierTurnsAreNoLongerKept_SaysSoInTheirPlace()
+    {
+        const int Turns = 25;
+        string id = await FeedAsync(Turns);
+        IPage page = await OpenAsync("#" + id);
+        await page.RouteAsync("**/events?*before=*", route => route.FulfillAsync(new()
+        {
+            ContentType = "text/event-stream",
+            Body = $$"""
+                id: 9
+                event: gap
+                data: {"conversation":"{{id}}","first":10}
+
+
+                """,
+        }));
+        ILocator button = page.GetByRole(AriaRole.Button, new() { Name = "Show earlier" });
+        await button.ClickAsync();
+        await Expect(page.Locator("#transcript > *").First).ToHaveTextAsync("what was said before is no longer kept");
+        await Expect(button).ToBeHiddenAsync();
+        await Expect(page.Locator(".message.user .body")).ToHaveTextAsync(Said(6, Turns));
+        Assert.Empty(problems);
+    }
+
+    /// <summary>A conversation of so many appends, which are turns without a reply.</summary>
+    async Task<string> FeedAsync(int turns)
+    {
+        using HttpClient http = new() { BaseAddress = server.Address };
+        using HttpResponseMessage created = await http.PostAsJsonAsync("/v1/conversations", new { }, TestContext.Current.CancellationToken);
+        string id = (await created.Content.ReadFromJsonAsync<JsonElement>(TestContext.Current.CancellationToken)).GetProperty("id").GetString()!;
+        foreach (string text in Said(1, turns))
+        {
+            object[] items = [new { role = "user", content = text }];
+            using HttpResponseMessage added = await http.PostAsJsonAsync($"/v1/conversations/{id}/items", new { items, wait = true }, TestContext.Current.CancellationToken);
+            added.EnsureSuccessStatusCode();
+        }
+        return id;
+    }
+
+    static string[] Said(int first, int last) => [.. Enumerable.Range(first, last - first + 1).Select(i => $"This is message number {i}.")];
+
+    static async Task<float> PlaceAsync(ILocator element) => (await element.BoundingBoxAsync())!.Y;
+
+    async Task<IPage> OpenAsync(string fragment = "", bool dark = false)
+    {
+        IPage page = await browser.OpenAsync(new Uri(server.Address, fragment), dark: dark);
         page.PageError += (_, error) => problems.Add(error);
         page.Console += (_, message) =>
         {
@@ -146,5 +270,6 @@ public sealed class StoredPageTests(Browser browser) : IClassFixture<Browser>, I
         Assert.Equal(Letters(reply), Letters(await page.Locator(".message.assistant .body").Last.TextContentAsync() ?? ""));
     }
 
-    static string Letters(string text) => string.Concat(text.Where(char.IsLetterOrDigit));
+    /// <summary>A digit may be the number of a list, which the browser draws itself.</summary>
+    static string Letters(string text) => string.Concat(text.Where(char.IsLetter));
 }

@@ -13,21 +13,33 @@ export class ApiError extends Error {
   }
 }
 
-export async function listModels() {
-  const response = await fetch("/v1/models");
-  if (!response.ok) throw await failure(response);
-  return (await response.json()).data;
+/** The key that goes with every request, "" for none, and who is told when the server does not take it. */
+export const access = { key: "", refused: () => {} };
+
+async function send(path, request = {}) {
+  const { key } = access;
+  const response = await fetch(path, key ? { ...request, headers: { ...request.headers, Authorization: `Bearer ${key}` } } : request);
+  if (response.status === 401 && key === access.key) access.refused(); // not when another key has been given since
+  return response;
 }
+
+/** The answer, which is no error. */
+async function call(path, request) {
+  const response = await send(path, request);
+  if (!response.ok) throw await failure(response);
+  return response;
+}
+
+const ask = async (path, request) => (await call(path, request)).json();
+
+const json = body => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const listModels = async () => (await ask("/v1/models")).data;
 
 /** Streams a chat completion: yields its chunks, throws ApiError. Returns only when the server said [DONE]. */
 export async function* streamChat(request, signal) {
-  const response = await fetch("/v1/chat/completions", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ ...request, stream: true, stream_options: { include_usage: true, include_longctx: true } }),
-    signal,
-  });
-  if (!response.ok) throw await failure(response);
+  const body = { ...request, stream: true, stream_options: { include_usage: true, include_longctx: true } };
+  const response = await call("/v1/chat/completions", { ...json(body), signal });
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);
@@ -37,16 +49,8 @@ export async function* streamChat(request, signal) {
   throw new ApiError("The connection ended before the reply did.", "connection_lost");
 }
 
-const json = body => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-
-async function ask(path, request) {
-  const response = await fetch(path, request);
-  if (!response.ok) throw await failure(response);
-  return response.json();
-}
-
 /** Whether the server keeps conversations. One that is busy says so too. */
-export const keepsConversations = async () => (await (await fetch("/health")).json()).conversations;
+export const keepsConversations = async () => (await (await send("/health")).json()).conversations;
 
 /** A page of the conversations, newest first. */
 export const listConversations = after => ask(`/v1/conversations?limit=40${after ? `&after=${after}` : ""}`);
@@ -71,27 +75,38 @@ export async function submitTurn(conversation, { text, instructions, temperature
   }
 }
 
+/** Events of a conversation's journal over one connection: yields { name, value }. */
+async function* readEvents(conversation, query, signal, opened = () => {}) {
+  const response = await call(`/v1/conversations/${conversation}/events?${query}`, { signal });
+  opened();
+  for await (const { name, data } of namedEvents(response.body)) {
+    const value = JSON.parse(data);
+    if (name === "error") throw new ApiError(value.error.message, value.error.code);
+    yield { name, value };
+  }
+}
+
+/** The newest turns before a turn. */
+export const readTurnsBefore = (conversation, turn, count, signal) => readEvents(conversation, `turns=${count}&before=${turn}`, signal);
+
 /**
- * The journal of a conversation behind an event, without end: yields { name, value }. A connection that is lost is made again behind the last event; `lost` and
+ * The journal of a conversation from its newest turns on, without end. A connection that is lost is made again behind the last event; `lost` and
  * `found` are told. Ends only by the signal, or throws ApiError when the conversation is gone.
  */
-export async function* followEvents(conversation, after, signal, { lost, found }) {
+export async function* followEvents(conversation, turns, signal, { lost, found }) {
+  let after = null; // no event was seen yet
   for (let attempt = 0; !signal.aborted; attempt++) {
     let rewound = false;
     try {
-      const response = await fetch(`/v1/conversations/${conversation}/events?after=${after}`, { signal });
-      if (!response.ok) throw await failure(response);
-      found();
-      for await (const { name, data } of namedEvents(response.body)) {
-        const value = JSON.parse(data);
-        if (name === "error") throw new ApiError(value.error.message, value.error.code);
+      for await (const event of readEvents(conversation, after === null ? `turns=${turns}` : `after=${after}`, signal, found)) {
+        const { name, value } = event;
         rewound = value.kind === undefined && name === "rewound";
-        if (rewound) after = 0; // what was seen may not exist: it is read again from its beginning
+        if (rewound) after = null; // what was seen may not exist: the newest turns are read again
         else if (name === "gap") after = value.first - 1;
-        else if (value.seq <= after) continue;
+        else if (after !== null && value.seq <= after) continue;
         else after = value.seq;
         attempt = 0;
-        yield { name, value };
+        yield event;
         if (rewound) break;
       }
     } catch (error) {
@@ -114,20 +129,24 @@ async function* events(stream) {
   for await (const { data } of namedEvents(stream)) yield data;
 }
 
-/** Each server-sent event that arrived whole. */
+/** Each server-sent event that arrived whole. Whoever stops reading closes the connection. */
 async function* namedEvents(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n\n");
-    rest = parts.pop();
-    for (const part of parts) {
-      const lines = part.split("\n");
-      const data = lines.filter(line => line.startsWith("data: ")).map(line => line.slice(6)).join("\n");
-      if (data) yield { name: lines.find(line => line.startsWith("event: "))?.slice(7) ?? "", data };
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const parts = (rest + value).split("\n\n");
+      rest = parts.pop();
+      for (const part of parts) {
+        const lines = part.split("\n");
+        const data = lines.filter(line => line.startsWith("data: ")).map(line => line.slice(6)).join("\n");
+        if (data) yield { name: lines.find(line => line.startsWith("event: "))?.slice(7) ?? "", data };
+      }
     }
+  } finally {
+    reader.cancel().catch(() => { /* it has ended with an error, which is told already */ });
   }
 }
 

@@ -1,9 +1,13 @@
 // A chat that the server keeps. The page shows the journal and nothing else: what is not in it has not been said. So a reload, a lost connection or a
 // restarted server lose nothing, and several pages may look at the same conversation.
 
-import { ApiError, cancelTurn, createConversation, deleteConversation, followEvents, getConversation, keepsConversations, listConversations, submitTurn } from "./api.js";
-import { Speed, showReply, showWindow } from "./meter.js";
-import { element } from "./transcript.js";
+import { cancelTurn, createConversation, deleteConversation, followEvents, getConversation, keepsConversations, listConversations, readTurnsBefore, submitTurn } from "./api.js";
+import { JournalWriter } from "./journal.js";
+import { showReply, showWindow } from "./meter.js";
+import { Transcript, element } from "./transcript.js";
+
+/** A conversation may be of any length: so much of it is shown at first, and more each time that more is asked for. */
+const turnsAtOnce = 20;
 
 const $ = id => document.getElementById(id);
 
@@ -13,27 +17,25 @@ export class StoredChat {
 
   #id = null;
   #leave = null; // ends the reading
-  #window = null;
-  #capacity = 0;
-  #sinks = 0;
-  #block = 1;
-  #reply = null; // the message that is being written
-  #figures = {};
-  #speed = new Speed();
+  #journal = null; // what is shown of the conversation
+  #earliest = null; // the first turn that is shown, 0 when none before it is kept; null before anything is shown
   #frame = 0;
 
   constructor(transcript, page) {
     this.transcript = transcript;
     this.page = page;
     $("more").addEventListener("click", () => this.#list($("more").dataset.after));
+    $("earlier").addEventListener("click", () => this.#showEarlier());
     addEventListener("hashchange", () => this.#open(location.hash.slice(1)));
   }
 
+  /** Reads the list and the conversation that is open, also once more: another key may see others. */
   async start() {
     this.isKept = await keepsConversations().catch(() => false);
     $("list").hidden = $("list-toggle").hidden = !this.isKept;
     if (!this.isKept) return;
     await this.#list();
+    this.#stopReading();
     if (location.hash.startsWith("#conv_")) this.#open(location.hash.slice(1));
   }
 
@@ -72,8 +74,8 @@ export class StoredChat {
 
   #stopReading() {
     this.#leave?.abort();
-    [this.#id, this.#leave, this.#reply] = [null, null, null];
-    $("connection").hidden = true;
+    [this.#id, this.#leave, this.#journal] = [null, null, null];
+    $("connection").hidden = $("earlier").hidden = true;
     this.page.setRunning(null);
   }
 
@@ -95,14 +97,15 @@ export class StoredChat {
       if (reading.signal.aborted) return;
       if ([...$("model").options].some(option => option.value === longctx.model)) $("model").value = longctx.model;
       $("model").disabled = true; // a conversation keeps its model
-      this.#begin();
+      this.#begin(longctx.policy);
       const told = {
         lost: () => { $("connection").textContent = "The connection is lost. Nothing of the conversation is; trying again …"; $("connection").hidden = false; },
         found: () => { $("connection").hidden = true; },
       };
-      for await (const event of followEvents(id, 0, reading.signal, told)) {
+      for await (const { name, value } of followEvents(id, turnsAtOnce, reading.signal, told)) {
         if (reading.signal.aborted) return;
-        this.#take(event.name, event.value);
+        if (name === "rewound" && !value.kind) this.#begin(this.#journal.policy);
+        else this.#take(name, value);
         this.#frame ||= requestAnimationFrame(() => this.#paint());
       }
     } catch (error) {
@@ -114,101 +117,70 @@ export class StoredChat {
     }
   }
 
-  #begin() {
+  #begin(policy) {
     this.transcript.clear();
-    [this.#reply, this.#figures, this.#speed, this.#window] = [null, {}, new Speed(), { visible: 0, capacity: 0, evicted: 0, total: 0, sinks: 0 }];
+    this.#journal = new JournalWriter(this.transcript, policy, this.page.showError);
+    this.#reach(null);
     this.page.setRunning(null);
   }
 
-  /** One event of the journal. */
-  #take(kind, e) {
+  #take(name, value) {
     $("empty").hidden = true;
-    if (e.policy) [this.#sinks, , , this.#capacity, this.#block] = e.policy.split(",").map(Number);
-    if (e.kind && e.token_count) this.#grow(e);
-    switch (kind) {
-      case "rewound":
-        if (!e.kind) this.#begin();
-        break;
-      case "gap":
-        this.transcript.list.append(element("li", "edge", "what was said before is no longer kept"));
-        break;
-      case "input_appended":
-        this.transcript.addPlaced(e.messages, e.token_start, e.token_count);
-        break;
-      case "turn_accepted": {
-        this.transcript.addPlaced(e.messages, e.token_start, e.token_count);
-        this.#write(e.token_start + e.token_count);
-        [this.#figures, this.#speed] = [{}, new Speed()];
-        const id = this.#id;
-        this.page.setRunning(() => cancelTurn(id, e.turn).catch(error => this.page.showError(this.#reply ?? this.transcript.messages.at(-1), error)));
-        break;
+    if (this.#earliest === null) this.#reach(value.turn ?? 0);
+    const { turn } = this.#journal;
+    this.#journal.take(name, value);
+    if (this.#journal.turn !== turn) this.#offerStop(this.#journal.turn);
+  }
+
+  #offerStop(turn) {
+    const id = this.#id;
+    const told = error => this.page.showError(this.#journal?.reply ?? this.transcript.messages.at(-1), error);
+    this.page.setRunning(turn ? () => cancelTurn(id, turn).catch(told) : null);
+  }
+
+  /** The transcript begins with a turn. */
+  #reach(turn) {
+    this.#earliest = turn;
+    $("earlier").hidden = turn === null || turn <= 1;
+    $("earlier").textContent = "Show earlier";
+  }
+
+  /** Puts the turns before those that are shown above them. */
+  async #showEarlier() {
+    const [journal, reading] = [this.#journal, this.#leave];
+    const earlier = new JournalWriter(new Transcript(document.createDocumentFragment()), journal.policy, this.page.showError);
+    let reached = null;
+    $("earlier").disabled = true;
+    try {
+      for await (const { name, value } of readTurnsBefore(this.#id, this.#earliest, turnsAtOnce, reading.signal)) {
+        if (name === "rewound" && !value.kind) return; // the other reading is told too, and begins anew
+        reached ??= value.turn ?? 0;
+        earlier.take(name, value);
       }
-      case "delta":
-        if (!this.#reply) this.#write(e.token_start);
-        this.#reply.text += e.text;
-        this.#reply.to = e.token_start + e.token_count;
-        this.#figures.reply = this.#reply.to - this.#reply.from;
-        this.#speed.add(this.#reply.to, e.at);
-        break;
-      case "completed":
-      case "cancelled":
-        this.#end(e, kind === "cancelled" ? "Stopped." : "The model ended its turn without a word.");
-        break;
-      case "failed":
-        if (!this.#reply) this.#write(e.token_start);
-        this.page.showError(this.#reply, new ApiError(e.message, e.code));
-        this.#rest();
-        break;
+      if (journal !== this.#journal) return; // another conversation, or this one from anew
+      this.page.keepPlace(() => {
+        this.transcript.prepend(earlier.transcript);
+        this.transcript.mark(journal.window);
+        this.#reach(reached ?? 0);
+      });
+    } catch {
+      if (journal === this.#journal) $("earlier").textContent = "What was said before could not be read. Try again";
+    } finally {
+      $("earlier").disabled = false;
     }
-  }
-
-  /**
-   * How the window stands by the policy alone: what is over the capacity has left, in whole blocks. The end of a turn tells it exactly. (Segments in the journal are
-   * stored before they leave, so they do not tell.)
-   */
-  #grow(e) {
-    const total = e.token_start + e.token_count;
-    const over = this.#capacity ? Math.max(0, total - this.#capacity) : 0;
-    const evicted = Math.max(this.#window.evicted, Math.ceil(over / this.#block) * this.#block);
-    this.#window = { visible: total - evicted, capacity: this.#capacity, evicted, total, sinks: Math.min(this.#sinks, total) };
-  }
-
-  #write(from) {
-    this.#reply = this.transcript.add("assistant");
-    [this.#reply.from, this.#reply.to] = [from, from];
-    this.#reply.body.append(element("span", "waiting cursor", "Reading "));
-  }
-
-  #end(e, nothing) {
-    if (!this.#reply) this.#write(e.token_start);
-    const { usage } = e;
-    this.#reply.text += e.text;
-    if (this.#reply.text) this.transcript.draw(this.#reply);
-    else this.#reply.body.replaceChildren(element("span", "waiting", nothing));
-    this.#reply.to = Math.max(this.#reply.to, e.token_start + e.token_count);
-    this.#window = { ...usage.window };
-    this.#figures = {
-      prompt: usage.input_tokens, cached: usage.cached_tokens, reply: usage.output_tokens, evicted: usage.evicted_tokens, prefill: usage.prefill_seconds,
-      speed: usage.decode_seconds > 0 && usage.output_tokens > 1 ? (usage.output_tokens - 1) / usage.decode_seconds : undefined,
-    };
-    this.#rest();
-  }
-
-  #rest() {
-    this.#reply.body.querySelectorAll(".cursor").forEach(node => node.classList.remove("cursor"));
-    this.#reply = null;
-    this.page.setRunning(null);
   }
 
   #paint() {
     this.#frame = 0;
-    if (this.#reply?.text) {
-      this.transcript.draw(this.#reply);
-      this.transcript.moveCursor(this.#reply);
+    if (!this.#journal) return; // left meanwhile
+    const { reply, window, figures, speed } = this.#journal;
+    if (reply?.text) {
+      this.transcript.draw(reply);
+      this.transcript.moveCursor(reply);
     }
-    showWindow(this.#window);
-    this.transcript.mark(this.#window);
-    showReply({ speed: this.#speed.value, ...this.#figures });
+    showWindow(window);
+    this.transcript.mark(window);
+    showReply({ speed: speed.value, ...figures });
     this.page.followEnd();
   }
 

@@ -1,6 +1,6 @@
 // Wires the page: settings, sending, stopping, scrolling.
 
-import { listModels, streamChat } from "./api.js";
+import { access, listModels, streamChat } from "./api.js";
 import { StoredChat } from "./conversation.js";
 import { Speed, showReply, showWindow } from "./meter.js";
 import { Transcript, element } from "./transcript.js";
@@ -10,6 +10,7 @@ const transcript = new Transcript($("transcript"));
 const emptyWindow = { visible: 0, capacity: 0, evicted: 0, total: 0, sinks: 0 };
 let models = [];
 let running = null;
+let needsKey = false;
 
 // Settings outlive the page where the browser allows it.
 const settings = {
@@ -37,18 +38,55 @@ function setUpSettings() {
   const showTemperature = () => { $("temperature-value").value = Number($("temperature").value).toFixed(1); };
   $("temperature").addEventListener("input", () => { showTemperature(); settings.set("temperature", $("temperature").value); });
   showTemperature();
+
+  $("key").value = access.key = settings.get("key") ?? "";
+  $("key").addEventListener("change", changeKey);
+  access.refused = askForKey;
+}
+
+function changeKey() {
+  $("key").value = $("key").value.trim();
+  if (!$("key").checkValidity()) {
+    tellOfKey("An API key is made of ASCII characters without spaces: this is none.");
+    return;
+  }
+  access.key = $("key").value;
+  settings.set("key", access.key);
+  load();
+}
+
+/** The server has refused a request for its key, or for having none. */
+function askForKey() {
+  needsKey = true;
+  tellOfKey(access.key ? "This server does not know the API key. Check it, or ask the server's operator for one."
+    : "This server needs an API key: enter it under Settings. The server's operator has one for you.");
+  openPanel(true);
+  $("key").focus();
+}
+
+function tellOfKey(text) {
+  for (const note of document.querySelectorAll(".key-note")) [note.textContent, note.hidden] = [text, !text];
+}
+
+/** What the server has for us; once more when the key was changed. */
+async function load() {
+  await loadModels();
+  if (!needsKey) await stored.start();
 }
 
 async function loadModels() {
   try {
     models = (await listModels()).filter(model => model.longctx.kind === "decoder");
+    if (needsKey) openPanel(false);
+    needsKey = false;
+    tellOfKey("");
     $("model").replaceChildren(...models.map(model => new Option(model.id, model.id)));
     const saved = settings.get("model");
     if (models.some(model => model.id === saved)) $("model").value = saved;
     $("model").disabled = models.length === 0;
     describeModel();
   } catch (error) {
-    $("model-note").textContent = `The models could not be read: ${error.message}`;
+    $("model-note").textContent = needsKey ? "" : `The models could not be read: ${error.message}`;
   }
 }
 
@@ -154,6 +192,10 @@ function offerActions(message) {
 function send() {
   const text = $("input").value.trim();
   if (!text || running) return;
+  if (needsKey) {
+    askForKey();
+    return;
+  }
   if (stored.isKept) {
     stored.send(text);
     return;
@@ -184,11 +226,17 @@ function clear() {
 
 /** Where the server keeps conversations, the chat is one of them. */
 const stored = new StoredChat(transcript, {
-  clear, scrollToEnd, followEnd, showError,
+  clear, scrollToEnd, followEnd, keepPlace, showError,
   request: () => ({ model: $("model").value, instructions: $("system").value.trim(), temperature: Number($("temperature").value) }),
   taken: () => { $("input").value = ""; fitInput(); },
   setRunning: stop => { running = stop && { abort: stop }; updateButtons(); },
 });
+
+/** Only where there is no room beside the chat does it make a difference. */
+function openPanel(open) {
+  document.body.classList.toggle("panel-open", open);
+  $("panel-toggle").setAttribute("aria-expanded", open);
+}
 
 function updateButtons() {
   $("send").hidden = running !== null;
@@ -207,6 +255,13 @@ const scroller = $("scroller");
 let following = true;
 function scrollToEnd() { following = true; scroller.scrollTop = scroller.scrollHeight; }
 function followEnd() { if (following) scroller.scrollTop = scroller.scrollHeight; }
+/** Changes something above without moving what the reader looks at. */
+function keepPlace(change) {
+  const below = scroller.scrollHeight - scroller.scrollTop;
+  change();
+  scroller.scrollTop = scroller.scrollHeight - below;
+}
+
 scroller.addEventListener("scroll", () => {
   following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
   $("to-end").hidden = following;
@@ -222,10 +277,7 @@ document.addEventListener("keydown", event => { if (event.key === "Escape") runn
 $("stop").addEventListener("click", () => running?.abort());
 $("new-chat").addEventListener("click", newChat);
 $("model").addEventListener("change", () => { settings.set("model", $("model").value); transcript.forgetPlaces(); describeModel(); });
-$("panel-toggle").addEventListener("click", () => {
-  const open = document.body.classList.toggle("panel-open");
-  $("panel-toggle").setAttribute("aria-expanded", open);
-});
+$("panel-toggle").addEventListener("click", () => openPanel(!document.body.classList.contains("panel-open")));
 $("list-toggle").addEventListener("click", () => {
   const open = document.body.classList.toggle("list-open");
   $("list-toggle").setAttribute("aria-expanded", open);
@@ -234,4 +286,4 @@ $("list-toggle").addEventListener("click", () => {
 setUpSettings();
 fitInput();
 showWindow(emptyWindow);
-loadModels().then(() => stored.start());
+load();

@@ -38,6 +38,12 @@ export class Transcript {
     }
   }
 
+  /** Takes over what was said before all that is here; its list is a fragment. */
+  prepend(earlier) {
+    this.messages.unshift(...earlier.messages);
+    this.list.prepend(earlier.list);
+  }
+
   /** The system prompt is a message of its own, always the first. */
   setSystem(text) {
     if (text && this.messages[0]?.role !== "system") {
