@@ -1,5 +1,5 @@
+using LongCtx.Silo.Grains;
 using LongCtx.Silo.Placement;
-using LongCtx.Silo.Wire;
 
 namespace LongCtx.Silo;
 
@@ -15,16 +15,16 @@ internal sealed class GrainCalls(TimeProvider time)
     static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(200);
 
     /// <exception cref="LongCtxException">The grain's refusal, or <see cref="ErrorCode.ShuttingDown"/> when the cluster did not recover in time.</exception>
-    public async ValueTask<T> AskAsync<T>(string tenant, Func<ValueTask<Wire<Outcome<T>>>> call, CancellationToken cancellation)
+    public async ValueTask<T> AskAsync<T>(string tenant, Func<ValueTask<Wire>> call, CancellationToken cancellation)
     {
         long start = time.GetTimestamp();
         while (true)
         {
             try
             {
-                return await AskOnceAsync(tenant, call, cancellation);
+                return await AskOnceAsync<T>(tenant, call, cancellation);
             }
-            catch (LongCtxException e) when (e.Code == ErrorCode.ShuttingDown && time.GetElapsedTime(start) < PatienceMax)
+            catch (LongCtxException e) when (e.Code == ErrorCode.ShuttingDown && e.InnerException is not NoEngineException && time.GetElapsedTime(start) < PatienceMax)
             {
                 await Task.Delay(s_pause, time, cancellation);
             }
@@ -32,17 +32,17 @@ internal sealed class GrainCalls(TimeProvider time)
     }
 
     /// <summary>The same, once: failures of the cluster are <see cref="ErrorCode.ShuttingDown"/>.</summary>
-    public async ValueTask<T> AskOnceAsync<T>(string tenant, Func<ValueTask<Wire<Outcome<T>>>> call, CancellationToken cancellation)
+    public async ValueTask<T> AskOnceAsync<T>(string tenant, Func<ValueTask<Wire>> call, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
         TenantFilter.Become(tenant);
         try
         {
-            return (await call().AsTask().WaitAsync(cancellation)).Unwrap();
+            return (await call().AsTask().WaitAsync(cancellation)).Unwrap<T>();
         }
-        catch (NoEngineException)
+        catch (NoEngineException e)
         {
-            throw NoEngine();
+            throw NoEngine(e);
         }
         catch (Exception e) when (e is OrleansException or TimeoutException)
         {
@@ -50,7 +50,7 @@ internal sealed class GrainCalls(TimeProvider time)
         }
     }
 
-    public async ValueTask RunAsync(string tenant, Func<ValueTask> call, CancellationToken cancellation) => await AskAsync(tenant, async () =>
+    public async ValueTask RunAsync(string tenant, Func<ValueTask> call, CancellationToken cancellation) => await AskAsync<bool>(tenant, async () =>
     {
         await call();
         return new Outcome<bool>(true).ToWire();
@@ -70,6 +70,6 @@ internal sealed class GrainCalls(TimeProvider time)
         }
     }
 
-    public static LongCtxException NoEngine() =>
-        new(ErrorCode.ShuttingDown, "no silo of the cluster has this model loaded and takes conversations: start one, or try again") { RetryAfter = TimeSpan.FromSeconds(2) };
+    public static LongCtxException NoEngine(Exception? inner = null) =>
+        new(ErrorCode.ShuttingDown, "no silo of the cluster has this model loaded and takes conversations: start one, or try again", inner: inner) { RetryAfter = TimeSpan.FromSeconds(2) };
 }

@@ -6,7 +6,6 @@ using LongCtx.Conversations.Storage;
 using LongCtx.Conversations.Stored;
 using LongCtx.Silo.Grains;
 using LongCtx.Silo.Placement;
-using LongCtx.Silo.Wire;
 
 namespace LongCtx.Silo;
 
@@ -21,22 +20,22 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
     static ConversationModel Find(CapacityTable capacity, string? name)
     {
         IReadOnlyList<SiloModel> decoders = [.. capacity.Models.Where(m => m.VocabularySize > 0)];
-        SiloModel? found = name is null ? decoders.FirstOrDefault() : decoders.FirstOrDefault(m => m.Tag == ConversationIds.ModelTag(name) && m.Description.Value.Id == name);
-        return found is null ? throw NoModel(capacity, name, "for generating text", "decoder") : new(found.Description.Value.Id, found.VocabularySize);
+        SiloModel? found = name is null ? decoders.FirstOrDefault() : decoders.FirstOrDefault(m => m.Tag == ConversationIds.ModelTag(name) && m.Description.Read<ModelDescription>().Id == name);
+        return found is null ? throw NoModel(capacity, name, "for generating text", "decoder") : new(found.Description.Read<ModelDescription>().Id, found.VocabularySize);
     }
 
     static LongCtxException NoModel(CapacityTable capacity, string? name, string purpose, string kind)
     {
-        string[] known = [.. capacity.Models.Select(m => m.Description.Value).Where(m => m.Kind == kind).Select(m => m.Id)];
+        string[] known = [.. capacity.Models.Select(m => m.Description.Read<ModelDescription>()).Where(m => m.Kind == kind).Select(m => m.Id)];
         if (known.Length == 0 && !capacity.All.Any(c => c.Models.Count > 0)) return GrainCalls.NoEngine();
         string list = known.Length == 0 ? $"there is none {purpose}" : $"{purpose} there are: {string.Join(", ", known)}";
-        return capacity.Models.Any(m => m.Description.Value.Id == name)
+        return capacity.Models.Any(m => m.Description.Read<ModelDescription>().Id == name)
             ? new(ErrorCode.InvalidRequest, $"model {name} is no {kind}; {list}", "model")
             : new(ErrorCode.ModelNotFound, $"{(name is null ? "no model" : $"model {name}")} is loaded anywhere in the cluster; {list}", "model");
     }
 
     public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) =>
-        ValueTask.FromResult<IReadOnlyList<ModelDescription>>([.. capacity.Models.Select(m => m.Description.Value)]);
+        ValueTask.FromResult<IReadOnlyList<ModelDescription>>([.. capacity.Models.Select(m => m.Description.Read<ModelDescription>())]);
 
     public async IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, [EnumeratorCancellation] CancellationToken cancellation = default)
     {
@@ -49,7 +48,7 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
         {
             for (int from = 0; ;)
             {
-                CompletionPage page = await calls.AskOnceAsync(tenant, () => grain.ReadAsync(id, from, cancellation), cancellation);
+                CompletionPage page = await calls.AskOnceAsync<CompletionPage>(tenant, () => grain.ReadAsync(id, from, cancellation), cancellation);
                 foreach (CompletionEvent e in page.Events) yield return e;
                 if (page.IsOver) yield break;
                 from += page.Events.Count;
@@ -71,11 +70,11 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
 
     public async ValueTask<EmbeddingResult> EmbedAsync(string tenant, EmbeddingRequest request, CancellationToken cancellation = default)
     {
-        ModelDescription[] encoders = [.. capacity.Models.Select(m => m.Description.Value).Where(m => m.Kind == "encoder")];
+        ModelDescription[] encoders = [.. capacity.Models.Select(m => m.Description.Read<ModelDescription>()).Where(m => m.Kind == "encoder")];
         ModelDescription model = encoders.FirstOrDefault(m => request.Model is null || m.Id == request.Model) ?? throw NoModel(capacity, request.Model, "for embeddings", "encoder");
         const int Places = 16; // a tenant's embeddings are spread over silos
         string key = GrainKeys.Of(tenant, ConversationIds.ModelTag(model.Id), $"embed-{Random.Shared.Next(Places)}");
-        return await calls.AskAsync(tenant, () => grains.GetGrain<IComputeGrain>(key).EmbedAsync((request with { Model = model.Id }).ToWire(), cancellation), cancellation);
+        return await calls.AskAsync<EmbeddingResult>(tenant, () => grains.GetGrain<IComputeGrain>(key).EmbedAsync((request with { Model = model.Id }).ToWire(), cancellation), cancellation);
     }
 
     public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default)
@@ -116,24 +115,24 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
     public async ValueTask<TurnTicket> SubmitTurnAsync(string tenant, string id, SubmitTurn request, CancellationToken cancellation = default)
     {
         IConversationGrain grain = Grain(tenant, id);
-        Wire<SubmitTurn> command = request.ToWire();
+        Wire command = request.ToWire();
         while (true)
-            if (await calls.AskAsync(tenant, () => grain.SubmitTurnAsync(command), cancellation) is { } ticket) return ticket;
+            if (await AskOwnerAsync<TurnTicket?>(tenant, id, () => grain.SubmitTurnAsync(command), cancellation) is { } ticket) return ticket;
     }
 
     public async ValueTask<InputAck> AppendInputAsync(string tenant, string id, AppendInput request, CancellationToken cancellation = default)
     {
         IConversationGrain grain = Grain(tenant, id);
-        Wire<AppendInput> command = request.ToWire();
+        Wire command = request.ToWire();
         string requestId = Guid.CreateVersion7().ToString();
         while (true)
-            if (await calls.AskAsync(tenant, () => grain.AppendInputAsync(command, requestId), cancellation) is { } ack) return ack;
+            if (await AskOwnerAsync<InputAck?>(tenant, id, () => grain.AppendInputAsync(command, requestId), cancellation) is { } ack) return ack;
     }
 
     public ValueTask<TurnInfo> CancelTurnAsync(string tenant, string id, int turn, CancellationToken cancellation = default)
     {
         IConversationGrain grain = Grain(tenant, id);
-        return calls.AskAsync(tenant, () => grain.CancelTurnAsync(turn), cancellation);
+        return AskOwnerAsync<TurnInfo>(tenant, id, () => grain.CancelTurnAsync(turn), cancellation);
     }
 
     /// <summary>The store answers at once; only a reader that waits asks the owner, so looking at old conversations activates none.</summary>
@@ -144,7 +143,7 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
         EventPage page = await _stored.ReadEventsAsync(key, after, max, cancellation);
         IConversationGrain grain = Grain(tenant, id);
         while (page.Events.Count == 0 && page.Gap == 0 && !page.IsRewound && wait - time.GetElapsedTime(start) is { Ticks: > 0 } left)
-            page = await calls.AskAsync(tenant, () => grain.ReadEventsAsync(after, max, left, cancellation), cancellation);
+            page = await AskOwnerAsync<EventPage>(tenant, id, () => grain.ReadEventsAsync(after, max, left, cancellation), cancellation);
         return page;
     }
 
@@ -161,6 +160,13 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
 
     public ValueTask<ConversationInfo> ImportAsync(string tenant, IAsyncEnumerable<string> lines, CancellationToken cancellation = default) =>
         _stored.ImportAsync(tenant, lines, cancellation);
+
+    /// <summary>Where no silo could own it, the store says first whether it is there at all.</summary>
+    async ValueTask<T> AskOwnerAsync<T>(string tenant, string id, Func<ValueTask<Wire>> call, CancellationToken cancellation)
+    {
+        if (!capacity.All.Any(c => c.CanHost(ConversationIds.TagOf(id)))) await _stored.GetAsync(tenant, id, cancellation);
+        return await calls.AskAsync<T>(tenant, call, cancellation);
+    }
 
     IConversationGrain Grain(string tenant, string id) => ConversationIds.IsConversation(id)
         ? grains.GetGrain<IConversationGrain>(GrainKeys.Of(new ConversationKey(tenant, id)))

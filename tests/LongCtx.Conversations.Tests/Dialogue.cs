@@ -4,12 +4,6 @@ using LongCtx.Engine.Scheduling;
 
 namespace LongCtx.Conversations.Tests;
 
-/// <summary>What a client got for one request.</summary>
-internal sealed record Reply(string Text, Usage Usage, FinishReason Reason, int[] Ids)
-{
-    public int Computed => Usage.PromptTokens - Usage.CachedTokens;
-}
-
 /// <summary>A client that keeps a chat's messages, and beside them what the model must have seen: the token ids of the naive way.</summary>
 internal sealed class Dialogue(EngineFixture engine, LocalConversationHost host, DecoderModel model, string tenant = "a")
 {
@@ -100,38 +94,4 @@ internal sealed class Dialogue(EngineFixture engine, LocalConversationHost host,
     string Render(IReadOnlyList<ChatMessage> messages) => model.Template!.Render(messages, true, model.BosText, model.EosText);
 
     int[] Encode(string text) => model.Tokenizer.Encode(text);
-}
-
-internal static class Client
-{
-    public static async Task<Reply> CompleteAsync(ICompletionHost host, string tenant, CompletionRequest request)
-    {
-        var text = new System.Text.StringBuilder();
-        var ids = new List<int>();
-        CompletionStarted? started = null;
-        CompletionFinished? finished = null;
-        await foreach (var e in host.CompleteAsync(tenant, request, TestContext.Current.CancellationToken))
-        {
-            Assert.Null(finished);
-            switch (e)
-            {
-                case CompletionStarted s:
-                    Assert.Null(started);
-                    started = s;
-                    break;
-                case CompletionDelta d:
-                    Assert.NotNull(started);
-                    text.Append(d.Text);
-                    ids.AddRange(d.Tokens.Select(t => t.Id));
-                    break;
-                case CompletionFinished f:
-                    finished = f;
-                    break;
-            }
-        }
-        Assert.NotNull(finished);
-        Assert.Equal((started!.PromptTokens, started.CachedTokens), (finished.Usage.PromptTokens, finished.Usage.CachedTokens));
-        Assert.Equal(ids.Count, request.TopLogprobs is null ? 0 : finished.Usage.CompletionTokens);
-        return new(text.ToString(), finished.Usage, finished.Reason, [.. ids]);
-    }
 }

@@ -1,6 +1,5 @@
 using LongCtx.Conversations.Local;
 using LongCtx.Silo.Placement;
-using LongCtx.Silo.Wire;
 using Orleans.Placement;
 
 namespace LongCtx.Silo.Grains;
@@ -18,15 +17,15 @@ internal sealed class ComputeGrain(SiloEngine engine) : Grain, IComputeGrain
 
     string Tenant => GrainKeys.Parse(this.GetPrimaryKeyString()).Tenant;
 
-    public ValueTask StartAsync(Guid id, Wire<CompletionRequest> request)
+    public ValueTask StartAsync(Guid id, Wire request)
     {
         if (_running.ContainsKey(id)) return ValueTask.CompletedTask; // the call was repeated
-        _running[id] = new(Models.CompleteAsync(Tenant, request.Value));
+        _running[id] = new(Models.CompleteAsync(Tenant, request.Read<CompletionRequest>()));
         _sweep ??= this.RegisterGrainTimer(static (grain, _) => grain.SweepAsync(), this, new() { DueTime = s_abandonedAfter / 3, Period = s_abandonedAfter / 3, Interleave = true, KeepAlive = true });
         return ValueTask.CompletedTask;
     }
 
-    public ValueTask<Wire<Outcome<CompletionPage>>> ReadAsync(Guid id, int from, CancellationToken cancellation = default) => WireJson.AnswerAsync(async () =>
+    public ValueTask<Wire> ReadAsync(Guid id, int from, CancellationToken cancellation = default) => WireJson.AnswerAsync(async () =>
     {
         if (!_running.TryGetValue(id, out RunningCompletion? running))
             throw new LongCtxException(ErrorCode.ShuttingDown, "the silo that computed this reply has lost it: send the request again") { RetryAfter = TimeSpan.FromSeconds(1) };
@@ -38,8 +37,8 @@ internal sealed class ComputeGrain(SiloEngine engine) : Grain, IComputeGrain
         if (_running.Remove(id, out RunningCompletion? running)) await running.DisposeAsync();
     }
 
-    public ValueTask<Wire<Outcome<EmbeddingResult>>> EmbedAsync(Wire<EmbeddingRequest> request, CancellationToken cancellation = default) =>
-        WireJson.AnswerAsync(() => Models.EmbedAsync(Tenant, request.Value, cancellation).AsTask());
+    public ValueTask<Wire> EmbedAsync(Wire request, CancellationToken cancellation = default) =>
+        WireJson.AnswerAsync(() => Models.EmbedAsync(Tenant, request.Read<EmbeddingRequest>(), cancellation).AsTask());
 
     async Task SweepAsync()
     {

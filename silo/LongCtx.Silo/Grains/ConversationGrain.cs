@@ -3,7 +3,6 @@ using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
 using LongCtx.Silo.Placement;
 using LongCtx.Silo.Streams;
-using LongCtx.Silo.Wire;
 using Microsoft.Extensions.Logging;
 using Orleans.Placement;
 using Orleans.Streams;
@@ -16,7 +15,7 @@ namespace LongCtx.Silo.Grains;
 /// activation makes this quick; the store's epoch makes it safe.
 /// </summary>
 [GrainType("conversation"), ImplicitStreamSubscription(StreamNames.Ingest), EnginePlacement, Immovable(ImmovableKind.Any), CollectionAgeLimit("00:10:00")]
-internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry registry, ILogger<ConversationGrain> log) : Grain, IConversationGrain, IGrainMigrationParticipant, IStreamSubscriptionObserver
+internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry registry, CapacityTable capacity, ILogger<ConversationGrain> log) : Grain, IConversationGrain, IGrainMigrationParticipant, IStreamSubscriptionObserver
 {
     const string EpochLabel = "epoch", SeqLabel = "seq";
 
@@ -39,7 +38,6 @@ internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry
         catch (LongCtxException e)
         {
             _refusal = e; // an answer, not a failure of the cluster
-            this.DeactivateOnIdle();
             return;
         }
 
@@ -58,26 +56,27 @@ internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry
         await _owner.ParkAsync().WaitAsync(cancellation).ConfigureAwait(ConfigureAwaitOptions.ContinueOnCapturedContext | ConfigureAwaitOptions.SuppressThrowing);
     }
 
-    public async ValueTask<Wire<Outcome<TurnTicket?>>> SubmitTurnAsync(Wire<SubmitTurn> command)
+    public async ValueTask<Wire> SubmitTurnAsync(Wire command)
     {
-        SubmitTurn turn = command.Value;
+        var turn = command.Read<SubmitTurn>();
         var answer = await WireJson.AnswerAsync(() => InLineAsync("turn " + turn.TurnId, owner => owner.SubmitAsync(turn)));
         KeepAlive();
         return answer;
     }
 
-    public ValueTask<Wire<Outcome<InputAck?>>> AppendInputAsync(Wire<AppendInput> command, string requestId)
+    public ValueTask<Wire> AppendInputAsync(Wire command, string requestId)
     {
-        AppendInput input = command.Value;
+        var input = command.Read<AppendInput>();
         return WireJson.AnswerAsync(() => InLineAsync("append " + requestId, owner => owner.AppendInputAsync(input, requestId)));
     }
 
-    public ValueTask<Wire<Outcome<EventPage>>> ReadEventsAsync(long after, int max, TimeSpan wait, CancellationToken cancellation = default) => WireJson.AnswerAsync(async () =>
+    public ValueTask<Wire> ReadEventsAsync(long after, int max, TimeSpan wait, CancellationToken cancellation = default) => WireJson.AnswerAsync(async () =>
     {
         using var either = CancellationTokenSource.CreateLinkedTokenSource(_leaving.Token, cancellation);
         TimeSpan bounded = wait < IConversationGrain.WaitMax ? wait : IConversationGrain.WaitMax;
         try
         {
+            if (_owner is null) throw Refused();
             return await Runtime.ReadEventsAsync(_key, after, max, bounded, either.Token);
         }
         catch (OperationCanceledException) when (_leaving.IsCancellationRequested)
@@ -86,7 +85,7 @@ internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry
         }
     });
 
-    public ValueTask<Wire<Outcome<TurnInfo>>> CancelTurnAsync(int turn) => WireJson.AnswerAsync(() => AskAsync(owner => owner.CancelAsync(turn)));
+    public ValueTask<Wire> CancelTurnAsync(int turn) => WireJson.AnswerAsync(() => AskAsync(owner => owner.CancelAsync(turn)));
 
     public ValueTask WakeAsync() => ValueTask.CompletedTask;
 
@@ -100,7 +99,8 @@ internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry
     {
         await _leaving.CancelAsync();
         if (_owner is { } owner) await owner.ParkAsync();
-        this.MigrateOnIdle();
+        if (capacity.All.Any(c => c.CanHost(ConversationIds.TagOf(_key.Id)))) this.MigrateOnIdle();
+        else this.DeactivateOnIdle(); // nowhere to go: the next silo that has the model will find it in the store
     }
 
     /// <summary>The next silo trusts the store alone; this tells its log where the conversation comes from.</summary>
@@ -150,22 +150,15 @@ internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry
     /// </summary>
     async Task<T?> InLineAsync<T>(string name, Func<ConversationOwner, Task<T>> run) where T : class
     {
-        if (!_waiting.TryGetValue(name, out Task? standing)) _waiting[name] = standing = AskAsync(run);
-        var asked = (Task<T>)standing;
+        Task<T> asked = _waiting.Remove(name, out Task? standing) ? (Task<T>)standing : AskAsync(run);
         try
         {
-            T result = await asked.WaitAsync(IConversationGrain.WaitMax);
-            _waiting.Remove(name);
-            return result;
+            return await asked.WaitAsync(IConversationGrain.WaitMax);
         }
         catch (TimeoutException) when (!asked.IsCompleted)
         {
+            _waiting[name] = asked;
             return null;
-        }
-        catch
-        {
-            _waiting.Remove(name);
-            throw;
         }
     }
 
@@ -173,13 +166,20 @@ internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry
     {
         try
         {
-            return await run(_owner ?? throw _refusal!);
+            return await run(_owner ?? throw Refused());
         }
         catch (OwnerMovedException)
         {
             this.DeactivateOnIdle();
             throw new LongCtxException(ErrorCode.ShuttingDown, "the conversation is moving to another owner: try again") { RetryAfter = TimeSpan.FromSeconds(1) };
         }
+    }
+
+    /// <summary>Why there is no owner. The next call finds out anew: what is not there now may be created.</summary>
+    LongCtxException Refused()
+    {
+        this.DeactivateOnIdle();
+        return _refusal!;
     }
 
     /// <summary>An activation counts calls as activity, not what its owner does: a live turn holds it by a timer.</summary>

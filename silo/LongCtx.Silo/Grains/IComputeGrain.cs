@@ -1,4 +1,3 @@
-using LongCtx.Silo.Wire;
 
 namespace LongCtx.Silo.Grains;
 
@@ -11,17 +10,17 @@ internal interface IComputeGrain : IGrainWithStringKey
 {
     /// <summary>Begins a completion under an id that the caller made.</summary>
     [AlwaysInterleave, Alias("start")]
-    ValueTask StartAsync(Guid id, Wire<CompletionRequest> request);
+    ValueTask StartAsync(Guid id, Wire request);
 
     /// <summary>Events from number <paramref name="from"/> on; those before are forgotten. Waits for one at most <see cref="IConversationGrain.WaitMax"/>.</summary>
     [AlwaysInterleave, Alias("read")]
-    ValueTask<Wire<Outcome<CompletionPage>>> ReadAsync(Guid id, int from, CancellationToken cancellation = default);
+    ValueTask<Wire> ReadAsync(Guid id, int from, CancellationToken cancellation = default);
 
     [AlwaysInterleave, Alias("stop")]
     ValueTask StopAsync(Guid id);
 
     [AlwaysInterleave, Alias("embed"), ResponseTimeout("00:02:00")]
-    ValueTask<Wire<Outcome<EmbeddingResult>>> EmbedAsync(Wire<EmbeddingRequest> request, CancellationToken cancellation = default);
+    ValueTask<Wire> EmbedAsync(Wire request, CancellationToken cancellation = default);
 }
 
 /// <param name="IsOver">No more will come.</param>

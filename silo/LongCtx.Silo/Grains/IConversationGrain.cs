@@ -1,4 +1,3 @@
-using LongCtx.Silo.Wire;
 
 namespace LongCtx.Silo.Grains;
 
@@ -14,18 +13,18 @@ internal interface IConversationGrain : IGrainWithStringKey
 
     /// <summary>A value of null: the turn still waits for the live one to end; send the same turn again.</summary>
     [AlwaysInterleave, Alias("submit")]
-    ValueTask<Wire<Outcome<TurnTicket?>>> SubmitTurnAsync(Wire<SubmitTurn> command);
+    ValueTask<Wire> SubmitTurnAsync(Wire command);
 
     /// <summary>As <see cref="SubmitTurnAsync"/>.</summary>
     [AlwaysInterleave, Alias("append")]
-    ValueTask<Wire<Outcome<InputAck?>>> AppendInputAsync(Wire<AppendInput> command, string requestId);
+    ValueTask<Wire> AppendInputAsync(Wire command, string requestId);
 
     /// <summary>Events behind <paramref name="after"/>; waits for one up to <paramref name="wait"/>, at most <see cref="WaitMax"/>.</summary>
     [AlwaysInterleave, Alias("read")]
-    ValueTask<Wire<Outcome<EventPage>>> ReadEventsAsync(long after, int max, TimeSpan wait, CancellationToken cancellation = default);
+    ValueTask<Wire> ReadEventsAsync(long after, int max, TimeSpan wait, CancellationToken cancellation = default);
 
     [AlwaysInterleave, Alias("cancel")]
-    ValueTask<Wire<Outcome<TurnInfo>>> CancelTurnAsync(int turn);
+    ValueTask<Wire> CancelTurnAsync(int turn);
 
     /// <summary>Does nothing but activate, which goes on with a turn that was live.</summary>
     [AlwaysInterleave, Alias("wake")]

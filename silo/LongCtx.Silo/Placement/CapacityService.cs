@@ -1,4 +1,4 @@
-using LongCtx.Silo.Wire;
+using LongCtx.Silo.Grains;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Orleans.Runtime.Services;

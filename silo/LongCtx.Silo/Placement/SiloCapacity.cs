@@ -1,3 +1,5 @@
+using LongCtx.Silo.Grains;
+
 namespace LongCtx.Silo.Placement;
 
 /// <summary>What a silo tells the others about itself.</summary>
@@ -28,4 +30,4 @@ internal sealed record SiloCapacity(
 /// <param name="VocabularySize">0 for an encoder.</param>
 /// <param name="Description">The <see cref="ModelDescription"/>.</param>
 [GenerateSerializer, Immutable, Alias("longctx.model")]
-internal sealed record SiloModel([property: Id(0)] string Tag, [property: Id(1)] int VocabularySize, [property: Id(2)] Wire.Wire<ModelDescription> Description);
+internal sealed record SiloModel([property: Id(0)] string Tag, [property: Id(1)] int VocabularySize, [property: Id(2)] Wire Description);

@@ -7,7 +7,7 @@ namespace LongCtx.Conversations.Tests;
 /// <summary>The process ends in the middle of something; the next one goes on, and its text is the uninterrupted run's.</summary>
 public sealed class RestoreTests : IDisposable
 {
-    const string Tenant = DurableHost.Tenant;
+    const string Tenant = DurableHost.TenantName;
 
     readonly string _directory = Directory.CreateTempSubdirectory("longctx").FullName;
 

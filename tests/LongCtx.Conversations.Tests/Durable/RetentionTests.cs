@@ -20,7 +20,7 @@ public sealed class RetentionTests
     static async Task<StoredConversation> SettledAsync(DurableHost host, NaiveStore store, string id)
     {
         await host.DisposeAsync(); // waits for what goes on behind the turns
-        return (await store.FindAsync(new(DurableHost.Tenant, id)))!;
+        return (await store.FindAsync(new(DurableHost.TenantName, id)))!;
     }
 
     [Fact]
@@ -49,11 +49,11 @@ public sealed class RetentionTests
         StoredConversation head = await SettledAsync(first, store, id);
 
         await using DurableHost host = await OpenAsync(store);
-        EventPage page = await host.Host.ReadEventsAsync(DurableHost.Tenant, id, 0, 10, TimeSpan.Zero);
+        EventPage page = await host.Host.ReadEventsAsync(DurableHost.TenantName, id, 0, 10, TimeSpan.Zero);
         Assert.Equal(head.FirstSeq, page.Gap);
         Assert.Empty(page.Events);
-        Assert.Equal(head.FirstSeq, (await host.Host.ReadEventsAsync(DurableHost.Tenant, id, page.Gap - 1, 10, TimeSpan.Zero)).Events[0].Seq);
-        Assert.Equal(head.FirstSeq, (await host.Host.GetConversationAsync(DurableHost.Tenant, id)).FirstSeq);
+        Assert.Equal(head.FirstSeq, (await host.Host.ReadEventsAsync(DurableHost.TenantName, id, page.Gap - 1, 10, TimeSpan.Zero)).Events[0].Seq);
+        Assert.Equal(head.FirstSeq, (await host.Host.GetConversationAsync(DurableHost.TenantName, id)).FirstSeq);
     }
 
     [Fact]

@@ -1,17 +1,17 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
-namespace LongCtx.Silo.Wire;
+namespace LongCtx.Silo.Grains;
 
 /// <summary>
 /// A contract record between silos, as JSON: the records know nothing of Orleans, silos of two versions understand each other as far as a reader of the
 /// journal does, and the bytes are shared, not copied.
 /// </summary>
 [GenerateSerializer, Immutable, Alias("longctx.wire")]
-public readonly record struct Wire<T>([property: Id(0)] ReadOnlyMemory<byte> Json)
+public readonly record struct Wire([property: Id(0)] ReadOnlyMemory<byte> Json)
 {
     /// <exception cref="JsonException">It is none.</exception>
-    public T Value => JsonSerializer.Deserialize<T>(Json.Span, WireJson.Options)!;
+    public T Read<T>() => JsonSerializer.Deserialize<T>(Json.Span, WireJson.Options)!;
 }
 
 /// <summary>What a grain answers: refusals are values, so that no exception has to be understood on the other side.</summary>
@@ -34,10 +34,10 @@ internal static class WireJson
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },
     };
 
-    public static Wire<T> ToWire<T>(this T value) => new(JsonSerializer.SerializeToUtf8Bytes(value, Options));
+    public static Wire ToWire<T>(this T value) => new(JsonSerializer.SerializeToUtf8Bytes(value, Options));
 
     /// <summary>Runs a request; a refusal becomes part of the answer.</summary>
-    public static async ValueTask<Wire<Outcome<T>>> AnswerAsync<T>(Func<Task<T>> run)
+    public static async ValueTask<Wire> AnswerAsync<T>(Func<Task<T>> run)
     {
         try
         {
@@ -50,9 +50,9 @@ internal static class WireJson
     }
 
     /// <exception cref="LongCtxException">What the grain refused.</exception>
-    public static T Unwrap<T>(this Wire<Outcome<T>> answer)
+    public static T Unwrap<T>(this Wire answer)
     {
-        Outcome<T> outcome = answer.Value;
+        var outcome = answer.Read<Outcome<T>>();
         return outcome.Failure is { } failure ? throw failure.ToException() : outcome.Value!;
     }
 }

@@ -1,0 +1,113 @@
+using LongCtx.Conversations.Local;
+using LongCtx.Engine.Cache;
+using LongCtx.Engine.Scheduling;
+using LongCtx.Engine.Tests;
+using LongCtx.Server;
+using LongCtx.Silo.Placement;
+using LongCtx.Storage.Redis;
+using LongCtx.Storage.Redis.Tests;
+using Microsoft.Extensions.DependencyInjection;
+using Orleans.Hosting;
+using Orleans.Runtime;
+using Orleans.TestingHost;
+
+namespace LongCtx.Silo.Tests;
+
+/// <summary>Silos inside this process, each with an engine of its own (pg19-7m, a window of 256 tokens), over a real redis-server.</summary>
+public sealed class Cluster : IAsyncDisposable
+{
+    public const string Model = "small";
+
+    readonly RedisServer _redis;
+    readonly InProcessTestCluster _cluster;
+    readonly Dictionary<string, Node> _nodes;
+
+    /// <summary>What a silo was made of; it outlives a killed one, which cannot close it.</summary>
+    sealed record Node(SiloEngine Engine, RedisConversationStore Store);
+
+    Cluster(RedisServer redis, InProcessTestCluster cluster, Dictionary<string, Node> nodes, IReadOnlyCollection<int> stopTokens) =>
+        (_redis, _cluster, _nodes, StopTokens) = (redis, cluster, nodes, stopTokens);
+
+    public IReadOnlyCollection<int> StopTokens { get; }
+
+    public RedisServer Redis => _redis;
+
+    public IReadOnlyList<InProcessSiloHandle> Silos => [.. _cluster.Silos.Where(s => s.IsActive)];
+
+    /// <param name="silos">How many compute.</param>
+    /// <param name="gateways">How many have no engine; they come last.</param>
+    public static async Task<Cluster> StartAsync(short silos, short gateways = 0, Func<ConversationOptions, ConversationOptions>? change = null)
+    {
+        RedisServer redis = await RedisServer.StartAsync("--appendfsync", "everysec");
+        var nodes = new Dictionary<string, Node>();
+        IReadOnlyCollection<int> stopTokens = [];
+        var builder = new InProcessTestClusterBuilder((short)(silos + gateways));
+        builder.ConfigureSilo((options, silo) =>
+        {
+            int number = nodes.Count;
+            Node node = OpenAsync(redis, isGateway: number >= silos && number < silos + gateways, change, ids => stopTokens = ids).GetAwaiter().GetResult();
+            nodes.Add(options.SiloName, node);
+            var settings = new SiloOptions(new ServerOptions()) { Redis = redis.Configuration, SweepInterval = TimeSpan.FromSeconds(1), ProbeTime = TimeSpan.FromSeconds(1) };
+            silo.AddLongCtx(settings, node.Engine, node.Store);
+        });
+        InProcessTestCluster cluster = builder.Build();
+        await cluster.DeployAsync();
+        var started = new Cluster(redis, cluster, nodes, stopTokens);
+        await started.KnowEachOtherAsync();
+        return started;
+    }
+
+    static async Task<Node> OpenAsync(RedisServer redis, bool isGateway, Func<ConversationOptions, ConversationOptions>? change, Action<IReadOnlyCollection<int>> stops)
+    {
+        RedisConversationStore store = await redis.OpenAsync().ConfigureAwait(false);
+        if (isGateway) return new(new(null, null), store);
+        var engine = new InferenceEngine(new EngineOptions { Threads = 1, KvMemoryBytes = 64L << 20 });
+        DecoderModel model = await engine.LoadDecoderAsync(Repository.Pg19, Model).ConfigureAwait(false);
+        stops(model.StopTokens);
+        var models = new ModelHost(engine, [model], [], new() { Policy = new PolicyOptions("endless", 256) });
+        var options = new ConversationOptions { Store = store };
+        return new(new(models, new(models, change?.Invoke(options) ?? options)), store);
+    }
+
+    /// <summary>Every silo has every other one's record.</summary>
+    public async Task KnowEachOtherAsync()
+    {
+        for (int i = 0; i < 600; i++)
+        {
+            SiloAddress[] all = [.. Silos.Select(s => s.SiloAddress)];
+            if (Silos.All(s => Service<CapacityTable>(s).All.Select(c => c.Silo).ToHashSet().SetEquals(all))) return;
+            await Task.Delay(50); // gossip has no event to wait for
+        }
+
+        Assert.Fail("the silos did not hear of each other within 30 s");
+    }
+
+    public T Service<T>(InProcessSiloHandle silo) where T : notnull => _cluster.GetSiloServiceProvider(silo.SiloAddress).GetRequiredService<T>();
+
+    /// <summary>The cluster as this silo sees it.</summary>
+    public IConversationHost HostOf(InProcessSiloHandle silo) => Service<IConversationHost>(silo);
+
+    public Task KillAsync(InProcessSiloHandle silo) => _cluster.KillSiloAsync(silo);
+
+    public Task StopAsync(InProcessSiloHandle silo) => _cluster.StopSiloAsync(silo);
+
+    public async Task<InProcessSiloHandle> AddAsync()
+    {
+        InProcessSiloHandle added = await _cluster.StartAdditionalSiloAsync();
+        await KnowEachOtherAsync();
+        return added;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _cluster.StopAllSilosAsync();
+        await _cluster.DisposeAsync();
+        foreach (Node node in _nodes.Values)
+        {
+            await node.Engine.DisposeAsync();
+            await node.Store.DisposeAsync();
+        }
+
+        await _redis.DisposeAsync();
+    }
+}
