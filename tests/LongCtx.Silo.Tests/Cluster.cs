@@ -1,14 +1,19 @@
+using System.Collections.Concurrent;
 using LongCtx.Conversations.Local;
+using LongCtx.Conversations.Tests;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
 using LongCtx.Engine.Tests;
 using LongCtx.Server;
+using LongCtx.Silo.Grains;
 using LongCtx.Silo.Placement;
+using LongCtx.Silo.Streams;
 using LongCtx.Storage.Redis;
 using LongCtx.Storage.Redis.Tests;
 using Microsoft.Extensions.DependencyInjection;
 using Orleans.Hosting;
 using Orleans.Runtime;
+using Orleans.Streams;
 using Orleans.TestingHost;
 
 namespace LongCtx.Silo.Tests;
@@ -20,12 +25,12 @@ public sealed class Cluster : IAsyncDisposable
 
     readonly RedisServer _redis;
     readonly InProcessTestCluster _cluster;
-    readonly Dictionary<string, Node> _nodes;
+    readonly ConcurrentDictionary<string, Node> _nodes;
 
     /// <summary>What a silo was made of; it outlives a killed one, which cannot close it.</summary>
     sealed record Node(SiloEngine Engine, RedisConversationStore Store);
 
-    Cluster(RedisServer redis, InProcessTestCluster cluster, Dictionary<string, Node> nodes, IReadOnlyCollection<int> stopTokens) =>
+    Cluster(RedisServer redis, InProcessTestCluster cluster, ConcurrentDictionary<string, Node> nodes, IReadOnlyCollection<int> stopTokens) =>
         (_redis, _cluster, _nodes, StopTokens) = (redis, cluster, nodes, stopTokens);
 
     public IReadOnlyCollection<int> StopTokens { get; }
@@ -35,26 +40,28 @@ public sealed class Cluster : IAsyncDisposable
     public IReadOnlyList<InProcessSiloHandle> Silos => [.. _cluster.Silos.Where(s => s.IsActive)];
 
     /// <param name="silos">How many compute.</param>
-    /// <param name="gateways">How many have no engine; they come last.</param>
+    /// <param name="gateways">How many have no engine.</param>
     public static async Task<Cluster> StartAsync(short silos, short gateways = 0, Func<ConversationOptions, ConversationOptions>? change = null)
     {
         RedisServer redis = await RedisServer.StartAsync("--appendfsync", "everysec");
-        var nodes = new Dictionary<string, Node>();
+        var nodes = new ConcurrentDictionary<string, Node>();
+        int started = 0;
         IReadOnlyCollection<int> stopTokens = [];
         var builder = new InProcessTestClusterBuilder((short)(silos + gateways));
         builder.ConfigureSilo((options, silo) =>
         {
-            int number = nodes.Count;
-            Node node = OpenAsync(redis, isGateway: number >= silos && number < silos + gateways, change, ids => stopTokens = ids).GetAwaiter().GetResult();
-            nodes.Add(options.SiloName, node);
+            bool isGateway = Interlocked.Increment(ref started) <= gateways;
+            Node node = OpenAsync(redis, isGateway, change, ids => stopTokens = ids).GetAwaiter().GetResult();
+            nodes[options.SiloName] = node;
             var settings = new SiloOptions(new ServerOptions()) { Redis = redis.Configuration, SweepInterval = TimeSpan.FromSeconds(1), ProbeTime = TimeSpan.FromSeconds(1) };
             silo.AddLongCtx(settings, node.Engine, node.Store);
         });
+        builder.ConfigureClient(client => client.AddMemoryStreams(StreamNames.Provider));
         InProcessTestCluster cluster = builder.Build();
         await cluster.DeployAsync();
-        var started = new Cluster(redis, cluster, nodes, stopTokens);
-        await started.KnowEachOtherAsync();
-        return started;
+        var whole = new Cluster(redis, cluster, nodes, stopTokens);
+        await whole.KnowEachOtherAsync();
+        return whole;
     }
 
     static async Task<Node> OpenAsync(RedisServer redis, bool isGateway, Func<ConversationOptions, ConversationOptions>? change, Action<IReadOnlyCollection<int>> stops)
@@ -86,6 +93,25 @@ public sealed class Cluster : IAsyncDisposable
 
     /// <summary>The cluster as this silo sees it.</summary>
     public IConversationHost HostOf(InProcessSiloHandle silo) => Service<IConversationHost>(silo);
+
+    /// <summary>The silo on which a conversation is active; null for none.</summary>
+    public InProcessSiloHandle? OwnerOf(string tenant, string id) => Silos.FirstOrDefault(s =>
+        Service<GrainRegistry>(s).Active.Any(a => a.Grain.GetPrimaryKeyString() == GrainKeys.Of(tenant, ConversationIds.TagOf(id), id)));
+
+    /// <summary>Takes a conversation over behind Orleans' back, as a second activation would.</summary>
+    public Task<ConversationOwner> StealAsync(InProcessSiloHandle silo, string tenant, string id) =>
+        Service<SiloEngine>(silo).Conversations!.ActivateAsync(new(tenant, id), CancellationToken.None);
+
+    /// <summary>As a client of the cluster has them.</summary>
+    public IStreamProvider Streams => _cluster.Client.GetStreamProvider(StreamNames.Provider);
+
+    /// <summary>The silos that compute.</summary>
+    public IReadOnlyList<InProcessSiloHandle> Engines => [.. Silos.Where(s => Service<SiloEngine>(s).Models is not null)];
+
+    public InProcessSiloHandle Gateway => Silos.Single(s => Service<SiloEngine>(s).Models is null);
+
+    /// <summary>Asks through one silo, for a tenant of its own.</summary>
+    public HostDriver Driver(InProcessSiloHandle silo) => new(HostOf(silo), Guid.NewGuid().ToString(), StopTokens);
 
     public Task KillAsync(InProcessSiloHandle silo) => _cluster.KillSiloAsync(silo);
 

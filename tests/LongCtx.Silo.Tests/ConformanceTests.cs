@@ -25,11 +25,11 @@ public sealed class ThreeSilosAndAGateway : IAsyncLifetime
 public sealed class TwoSilosConformanceTests(TwoSilos fixture) : ConversationHostConformance, IClassFixture<TwoSilos>
 {
     protected override Task<HostDriver> OpenAsync() =>
-        Task.FromResult(new HostDriver(fixture.Cluster.HostOf(fixture.Cluster.Silos[0]), Guid.NewGuid().ToString(), fixture.Cluster.StopTokens));
+        Task.FromResult(fixture.Cluster.Driver(fixture.Cluster.Silos[0]));
 }
 
 public sealed class GatewayConformanceTests(ThreeSilosAndAGateway fixture) : ConversationHostConformance, IClassFixture<ThreeSilosAndAGateway>
 {
     protected override Task<HostDriver> OpenAsync() =>
-        Task.FromResult(new HostDriver(fixture.Cluster.HostOf(fixture.Cluster.Silos[^1]), Guid.NewGuid().ToString(), fixture.Cluster.StopTokens));
+        Task.FromResult(fixture.Cluster.Driver(fixture.Cluster.Gateway));
 }

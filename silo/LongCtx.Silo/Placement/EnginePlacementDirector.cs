@@ -15,6 +15,9 @@ internal sealed class EnginePlacementDirector(CapacityTable table) : IPlacementD
     /// <summary>How far above the mean a silo's load may be.</summary>
     const double LoadBound = 1.25;
 
+    /// <summary>Generations that a silo runs together as easily as fewer: below it, going home matters more than balance.</summary>
+    const int LoadFloor = 8;
+
     /// <summary>Blocks that a silo must have free to take one more conversation.</summary>
     const int BlocksNeeded = 1;
 
@@ -33,9 +36,9 @@ internal sealed class EnginePlacementDirector(CapacityTable table) : IPlacementD
     /// <param name="isFresh">Whether what is known of a silo is of these seconds.</param>
     public static SiloCapacity Choose(string key, IReadOnlyList<SiloCapacity> able, Func<SiloCapacity, bool> isFresh)
     {
-        double bound = LoadBound * (able.Sum(c => c.Load) + 1) / able.Count;
+        double bound = Math.Max(LoadFloor, Math.Ceiling(LoadBound * (able.Sum(c => c.Load) + 1) / able.Count));
         SiloCapacity[] order = [.. able.OrderByDescending(isFresh).ThenByDescending(c => Score(key, c.Silo))];
-        return order.FirstOrDefault(c => c.BlocksFree >= BlocksNeeded && c.Load <= Math.Ceiling(bound))
+        return order.FirstOrDefault(c => c.BlocksFree >= BlocksNeeded && c.Load <= bound)
             ?? order.MinBy(c => c.Queued)!; // all are full: the engine's queue is the back-pressure
     }
 

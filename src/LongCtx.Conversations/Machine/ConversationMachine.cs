@@ -406,7 +406,7 @@ public sealed class ConversationMachine
         LongCtxException failure = leave.Status switch
         {
             AppendStatus.Gone => new(ErrorCode.Deleted, $"conversation {_key.Id} was deleted"),
-            not null => new(ErrorCode.StoreUnavailable, "the conversation has another owner now: try again"),
+            not null => new(ErrorCode.ShuttingDown, "the conversation has another owner now: try again"), // nothing of this was stored
             null => new(ErrorCode.StoreUnavailable, $"the store does not take writes: {leave.Failure?.Message}", inner: leave.Failure),
         };
         foreach (object? request in (_inFlight?.Requests ?? []).Concat(_queue.Select(p => p.Request)).Concat(_cancels))
