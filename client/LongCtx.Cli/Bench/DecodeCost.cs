@@ -1,0 +1,41 @@
+using System.Diagnostics;
+
+namespace LongCtx.Cli.Bench;
+
+/// <param name="StatelessTokensPerSecond">Of all conversations together, without a journal.</param>
+/// <param name="CostPercent">How much slower the durable ones are.</param>
+internal sealed record DecodeCost(int Conversations, double StatelessTokensPerSecond, double DurableTokensPerSecond, double CostPercent)
+{
+    /// <summary>Both kinds in turn, <paramref name="runs"/> times; medians.</summary>
+    public static async Task<DecodeCost> MeasureAsync(BenchHost host, int conversations, int tokens, int runs, CancellationToken cancellation)
+    {
+        double[] stateless = new double[runs], durable = new double[runs];
+        await RunAsync(StatelessAsync); // warms up
+        await RunAsync(DurableAsync);
+        for (int run = 0; run < runs; run++)
+        {
+            stateless[run] = await RunAsync(StatelessAsync);
+            durable[run] = await RunAsync(DurableAsync);
+        }
+
+        double without = Median.Of(stateless), with = Median.Of(durable);
+        return new(conversations, without, with, 100 * (1 - with / without));
+
+        async Task<double> RunAsync(Func<int, Task> reply)
+        {
+            long start = Stopwatch.GetTimestamp();
+            await Task.WhenAll(Enumerable.Range(0, conversations).Select(i => Task.Run(() => reply(i), cancellation)));
+            return conversations * tokens / Stopwatch.GetElapsedTime(start).TotalSeconds;
+        }
+
+        static ChatMessage Question(int i) => new("user", $"Tell me the {i}th story about the sea, at length.");
+
+        async Task StatelessAsync(int i)
+        {
+            var request = new CompletionRequest { Messages = [Question(i)], MaxTokens = tokens, Sampling = host.Greedy };
+            await foreach (CompletionEvent _ in host.Host.CompleteAsync(Guid.NewGuid().ToString(), request, cancellation)) { } // a tenant of its own: nothing is cached
+        }
+
+        async Task DurableAsync(int i) => await host.AskAsync(await host.CreateAsync(cancellation), Question(i), tokens, cancellation);
+    }
+}
