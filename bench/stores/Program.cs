@@ -22,7 +22,7 @@ command.SetAction(async (result, cancellation) =>
     try
     {
         var comparison = new StoreComparison(directory, result.GetValue(redis), TimeSpan.FromSeconds(result.GetValue(seconds)), cancellation);
-        foreach (AppendFigure f in await comparison.RunAsync(result.GetValue(writers) ?? [1, 16, 64], result.GetValue(rounds)))
+        foreach (AppendFigure f in await comparison.RunAsync(result.GetValue(writers) is { Length: > 0 } chosen ? chosen : [1, 16, 64], result.GetValue(rounds)))
             Console.WriteLine(result.GetValue(json) ? JsonSerializer.Serialize(f, Json.Options) : string.Create(CultureInfo.InvariantCulture,
                 $"{f.Store,-14} {f.Durability,-8} {f.Writers,4} writers {f.TurnsPerSecond,8:F0} turns/s {f.AppendsPerSecond,8:F0} appends/s  p50 {f.P50Ms,7:F2} ms  p99 {f.P99Ms,7:F2} ms"));
         return 0;

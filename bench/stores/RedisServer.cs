@@ -21,26 +21,35 @@ internal sealed class RedisServer : IDisposable
     {
         string port = FreePort().ToString(CultureInfo.InvariantCulture);
         string[] arguments = ["--port", port, "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--daemonize", "no", "--appendonly", "yes", "--appendfsync", fsync];
-        Process process;
+        Process server;
         try
         {
-            process = Process.Start(new ProcessStartInfo("redis-server", arguments) { RedirectStandardOutput = true, UseShellExecute = false })!;
+            server = Process.Start(new ProcessStartInfo("redis-server", arguments) { RedirectStandardOutput = true, UseShellExecute = false })!;
         }
         catch (System.ComponentModel.Win32Exception e)
         {
             throw new InvalidOperationException($"redis-server cannot be started ({e.Message}): install it (Debian: apt-get install redis-server), or give --redis HOST:PORT", e);
         }
 
-        var said = new List<string>();
-        while (await process.StandardOutput.ReadLineAsync(cancellation) is { } line)
+        var started = new RedisServer(server, $"127.0.0.1:{port}");
+        try
         {
-            said.Add(line);
-            if (!line.Contains("Ready to accept connections", StringComparison.Ordinal)) continue;
-            _ = process.StandardOutput.ReadToEndAsync(CancellationToken.None); // a full pipe would stop it
-            return new(process, $"127.0.0.1:{port}");
-        }
+            var said = new List<string>();
+            while (await server.StandardOutput.ReadLineAsync(cancellation) is { } line)
+            {
+                said.Add(line);
+                if (!line.Contains("Ready to accept connections", StringComparison.Ordinal)) continue;
+                _ = server.StandardOutput.ReadToEndAsync(CancellationToken.None); // a full pipe would stop it
+                return started;
+            }
 
-        throw new InvalidOperationException($"redis-server did not start on port {port}: {string.Join(' ', said)}");
+            throw new InvalidOperationException($"redis-server did not start on port {port}: {string.Join(' ', said)}");
+        }
+        catch
+        {
+            started.Dispose();
+            throw;
+        }
     }
 
     public void Dispose()

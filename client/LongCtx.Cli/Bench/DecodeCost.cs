@@ -6,6 +6,9 @@ namespace LongCtx.Cli.Bench;
 /// <param name="CostPercent">How much slower the durable ones are.</param>
 internal sealed record DecodeCost(int Conversations, double StatelessTokensPerSecond, double DurableTokensPerSecond, double CostPercent)
 {
+    /// <summary>KV states are saved behind a turn's end, which must not slow down what is timed next.</summary>
+    static readonly TimeSpan s_settling = TimeSpan.FromSeconds(1);
+
     /// <summary>Both kinds in turn, <paramref name="runs"/> times; medians.</summary>
     public static async Task<DecodeCost> MeasureAsync(BenchHost host, int conversations, int tokens, int runs, CancellationToken cancellation)
     {
@@ -23,6 +26,7 @@ internal sealed record DecodeCost(int Conversations, double StatelessTokensPerSe
 
         async Task<double> RunAsync(Func<int, Task> reply)
         {
+            await Task.Delay(s_settling, cancellation);
             long start = Stopwatch.GetTimestamp();
             await Task.WhenAll(Enumerable.Range(0, conversations).Select(i => Task.Run(() => reply(i), cancellation)));
             return conversations * tokens / Stopwatch.GetElapsedTime(start).TotalSeconds;

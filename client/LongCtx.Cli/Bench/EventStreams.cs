@@ -28,11 +28,11 @@ internal sealed record EventStreams(
         double idle = server.ResidentMegabytes;
 
         using var http = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = int.MaxValue }) { BaseAddress = server.Address, Timeout = Timeout.InfiniteTimeSpan };
-        long start = Stopwatch.GetTimestamp();
+        long opening = Stopwatch.GetTimestamp();
         EventStream[] open = await Task.WhenAll(Enumerable.Range(0, streams).Select(i => EventStream.OpenAsync(http, ids[i % conversations], cancellation)));
         try
         {
-            double openMs = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+            double openMs = Stopwatch.GetElapsedTime(opening).TotalMilliseconds;
             await TurnAsync(); // warms up
             var turns = new (int Events, double FirstEndMs, double LastEndMs)[runs];
             for (int run = 0; run < runs; run++) turns[run] = await TurnAsync();
