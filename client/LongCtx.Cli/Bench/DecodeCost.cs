@@ -3,13 +3,13 @@ using System.Diagnostics;
 namespace LongCtx.Cli.Bench;
 
 /// <param name="StatelessTokensPerSecond">Of all conversations together, without a journal.</param>
-/// <param name="CostPercent">How much slower the durable ones are.</param>
+/// <param name="CostPercent">How much slower the durable ones are: the median over the pairs, because both runs of a pair share what else the machine does.</param>
 internal sealed record DecodeCost(int Conversations, double StatelessTokensPerSecond, double DurableTokensPerSecond, double CostPercent)
 {
     /// <summary>KV states are saved behind a turn's end, which must not slow down what is timed next.</summary>
     static readonly TimeSpan s_settling = TimeSpan.FromSeconds(1);
 
-    /// <summary>Both kinds in turn, <paramref name="runs"/> times; medians.</summary>
+    /// <summary>Pairs of both kinds, the one or the other first in turn; medians.</summary>
     public static async Task<DecodeCost> MeasureAsync(BenchHost host, int conversations, int tokens, int runs, CancellationToken cancellation)
     {
         double[] stateless = new double[runs], durable = new double[runs];
@@ -17,12 +17,12 @@ internal sealed record DecodeCost(int Conversations, double StatelessTokensPerSe
         await RunAsync(DurableAsync);
         for (int run = 0; run < runs; run++)
         {
-            stateless[run] = await RunAsync(StatelessAsync);
+            if (run % 2 == 0) stateless[run] = await RunAsync(StatelessAsync);
             durable[run] = await RunAsync(DurableAsync);
+            if (run % 2 == 1) stateless[run] = await RunAsync(StatelessAsync);
         }
 
-        double without = Median.Of(stateless), with = Median.Of(durable);
-        return new(conversations, without, with, 100 * (1 - with / without));
+        return new(conversations, Median.Of(stateless), Median.Of(durable), Median.Of(stateless.Zip(durable, (without, with) => 100 * (1 - with / without))));
 
         async Task<double> RunAsync(Func<int, Task> reply)
         {
