@@ -83,7 +83,7 @@ internal static class BenchStoreCommand
             terminal.Table(["store", "durability", "writers", "turns/s", "appends/s", "p50 ms", "p99 ms"], report.Store.Select(f => (string[])
                 [f.Store, f.Durability, Text.Of(f.Writers), Text.Of(f.TurnsPerSecond, "F0"), Text.Of(f.AppendsPerSecond, "F0"), Text.Of(f.P50Ms, "F2"), Text.Of(f.P99Ms, "F2")]));
         if (report.Decode is { } d)
-            terminal.Print($"{d.Conversations} conversations: {d.StatelessTokensPerSecond:F1} tokens/s without a journal, {d.DurableTokensPerSecond:F1} with one (standard): {d.CostPercent:F1} % slower");
+            terminal.Print($"{d.Conversations} conversations: {d.StatelessTokensPerSecond:F1} tokens/s without a journal, {d.DurableTokensPerSecond:F1} with one (standard): {d.CostPercent:F1} % slower; whole turns {d.TurnCostPercent:F1} %");
         if (report.Cold is { } c)
             terminal.Print($"cold start at {c.Tokens} tokens: first token after {c.SavedMs:F0} ms from the saved state, {c.ReplayMs:F0} ms without one: {c.Ratio:F1} times sooner");
         if (report.Stored is { } s)
