@@ -18,6 +18,7 @@ internal static class StartBlock
         foreach (ModelDescription model in models) Line("model", $"{model.Id.PadRight(width)}  {Describe(model)}");
         foreach (ModelDescription model in models.Where(m => m.Warning is not null)) Line("note", $"{model.Id}: {model.Warning}");
         Line("policy", options.Policy + (options.Capacity is { } capacity ? $", capacity {capacity}" : ""));
+        Line("data", options.Data == ServerOptions.NoData ? "none: conversations are not kept" : $"{options.Data ?? ServerOptions.DefaultData}, {options.Durability.ToString().ToLowerInvariant()}");
         if (options.Keys.Count > 0) Line("keys", $"{options.Keys.Count} for {string.Join(", ", options.Keys.Select(k => k.Tenant).Distinct(StringComparer.Ordinal))}");
         if (options.AllowRemote) Line("note", "other machines may connect; without TLS in front, keys and text travel readable");
         Line("stop", "Ctrl+C");

@@ -34,6 +34,9 @@ public sealed class MisuseTests
     [InlineData("bench --model pg19-7m --decode 16", "1@512")]
     [InlineData("bench --model pg19-7m --decode 0@512", "1@512")]
     [InlineData("bench --model pg19-7m --runs 2", "from 3")]
+    [InlineData("bench store --cold -1", "from 0")]
+    [InlineData("bench store --stored 1000001", "from 0 to 1000000")]
+    [InlineData("bench store --streams 1 --stream-conversations 0", "from 1")]
     // Policies.
     [InlineData("generate --model pg19-7m --raw --prompt a --policy forever", "endless")]
     [InlineData("generate --model pg19-7m --raw --prompt a --capacity 10", "too small")]

@@ -17,4 +17,12 @@ internal static class Median
         for (int i = 0; i < runs; i++) values[i] = measure();
         return Of(values);
     }
+
+    /// <summary>The same for what is waited for; one run after another.</summary>
+    public static async Task<double> OfAsync(int runs, Func<Task<double>> measure)
+    {
+        var values = new double[runs];
+        for (int i = 0; i < runs; i++) values[i] = await measure();
+        return Of(values);
+    }
 }

@@ -1,3 +1,4 @@
+using LongCtx.Conversations.Local;
 using Spectre.Console;
 
 namespace LongCtx.Cli.Chat;
@@ -5,7 +6,7 @@ namespace LongCtx.Cli.Chat;
 /// <summary>Reads messages, shows replies. On a terminal with a prompt and a status line; in a pipe, one message a line and nothing but replies.</summary>
 internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson)
 {
-    const string Exit = "/exit";
+    const string Exit = "/exit", Commands = $"{Exit} or Ctrl+D leaves, Ctrl+C stops a reply.";
 
     /// <summary>Of a message that was said before, in characters: its end is what the next one answers.</summary>
     const int ShownMax = 1000;
@@ -16,16 +17,24 @@ internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson
 
     public async Task<int> RunAsync(CancellationToken program)
     {
-        if (IsDecorated) Dim($"{Exit} or Ctrl+D leaves, Ctrl+C stops a reply.");
+        if (IsDecorated) Dim(Commands);
         await BeginAsync(program);
         while (await ReadMessageAsync(program) is { } message)
         {
             if (message.Trim() == Exit) break;
             if (string.IsNullOrWhiteSpace(message)) continue;
+            if (IsDecorated && message.TrimEnd() is "/help" or "/quit" or "/?")
+            {
+                Dim(Commands);
+                continue;
+            }
             try
             {
                 CompletionFinished? finished = await ShowAsync(stop => chat.SendAsync(message, stop), program);
-                if (finished?.Reason == FinishReason.Length && finished.Usage.CompletionTokens != chat.MaxTokens)
+                if (finished?.Reason != FinishReason.Length || finished.Usage.CompletionTokens == chat.MaxTokens) continue;
+                if (finished.Usage.Window.Capacity > 0 || finished.Usage.CompletionTokens == LocalHostOptions.ReplyTokensDefault)
+                    terminal.Note($"the reply was cut after {finished.Usage.CompletionTokens} tokens: tell it to go on, or allow more with --max-tokens");
+                else
                     terminal.Note("the window is full and nothing may leave it under this policy: start again with --policy endless for a conversation without end");
             }
             catch (LongCtxException refusal) when (IsDecorated && refusal.Code != ErrorCode.EngineFailure)

@@ -104,7 +104,7 @@ internal sealed class EventEndpoint(IConversationHost host, TurnReader turns, He
         if (page.Gap > 0)
             await sse.WriteAsync(new GapNotice(id, page.Gap), ApiJson.Instance.GapNotice, cancellation, "gap", eventId(id, page.Gap - 1));
         foreach (ConversationEvent e in page.Events)
-            await sse.WriteAsync(e, ApiJson.Instance.ConversationEvent, cancellation, KindOf(e), eventId(id, e.Seq));
+            await sse.WriteAsync(e, ApiJson.Instance.ConversationEvent, cancellation, EventKinds.Of(e), eventId(id, e.Seq));
     }
 
     static (string Id, long After) Cursor(string text, string name)
@@ -116,21 +116,6 @@ internal sealed class EventEndpoint(IConversationHost host, TurnReader turns, He
 
     static long Seq(string text, string name) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long seq)
         ? seq : throw ApiException.Value(name, "a sequence number of 0 or more", $"'{text}'");
-
-    static string KindOf(ConversationEvent e) => e switch
-    {
-        TurnAccepted => TurnAccepted.Kind,
-        InputAppended => InputAppended.Kind,
-        Delta => Delta.Kind,
-        Evicted => Evicted.Kind,
-        Recalled => Recalled.Kind,
-        AdapterUpdated => AdapterUpdated.Kind,
-        Completed => Completed.Kind,
-        Failed => Failed.Kind,
-        Cancelled => Cancelled.Kind,
-        Rewound => Rewound.Kind,
-        _ => throw new ArgumentOutOfRangeException(nameof(e), e.GetType().Name, "an event without a kind"),
-    };
 }
 
 /// <summary>The stream, or what it tells of one conversation, has ended.</summary>

@@ -5,7 +5,7 @@ namespace LongCtx.Conversations.Local;
 /// <summary>Settings of a host; validated when it starts.</summary>
 public sealed record LocalHostOptions
 {
-    public const int CachedSequencesLimit = 65536;
+    public const int CachedSequencesLimit = 65536, ReplyTokensDefault = 4096;
 
     /// <summary>What conversations get; the sinks are fitted to the system turn of each.</summary>
     public PolicyOptions Policy { get; init; } = new();
@@ -17,7 +17,7 @@ public sealed record LocalHostOptions
     public int CachedSequencesMax { get; init; } = 256;
 
     /// <summary>Tokens after which a reply ends that was asked for without a limit: small models may loop for ever.</summary>
-    public int ReplyTokensMax { get; init; } = 4096;
+    public int ReplyTokensMax { get; init; } = ReplyTokensDefault;
 
     internal void Validate()
     {

@@ -15,7 +15,7 @@ public sealed partial class JournalJson : JsonSerializerContext;
 public static class JournalRecords
 {
     public static StoredEvent ToStored(ConversationEvent e, ReadOnlyMemory<int> tokens) =>
-        new(e.Seq, KindOf(e), tokens, JsonSerializer.Serialize(e, JournalJson.Default.ConversationEvent));
+        new(e.Seq, EventKinds.Of(e), tokens, JsonSerializer.Serialize(e, JournalJson.Default.ConversationEvent));
 
     /// <exception cref="StoreException">The record is none that this version knows: it was written by a newer one, or damaged.</exception>
     public static ConversationEvent ToEvent(StoredEvent stored)
@@ -29,19 +29,4 @@ public static class JournalRecords
             throw new StoreException($"event {stored.Seq} of kind '{stored.Kind}' cannot be read: it was written by a newer version, or the store is damaged ({e.Message})", false, e);
         }
     }
-
-    static string KindOf(ConversationEvent e) => e switch
-    {
-        TurnAccepted => TurnAccepted.Kind,
-        InputAppended => InputAppended.Kind,
-        Delta => Delta.Kind,
-        Evicted => Evicted.Kind,
-        Recalled => Recalled.Kind,
-        AdapterUpdated => AdapterUpdated.Kind,
-        Completed => Completed.Kind,
-        Failed => Failed.Kind,
-        Cancelled => Cancelled.Kind,
-        Rewound => Rewound.Kind,
-        _ => throw new ArgumentOutOfRangeException(nameof(e), e.GetType().Name, "an event without a kind"),
-    };
 }

@@ -92,6 +92,28 @@ public sealed class RestoreTests : IDisposable
     }
 
     [Fact]
+    public async Task SavedStates_StayWithinTheirBudget_AndUseIt()
+    {
+        const int conversations = 6;
+        var store = new NaiveStore();
+        await RunAsync(1, long.MaxValue);
+        long one = Files().Single().Length, budget = one * 5 / 2;
+        await RunAsync(conversations, budget);
+        Assert.Equal(2, Files().Length); // all have the same length
+        Assert.InRange(Files().Sum(f => f.Length), 1, budget);
+        await RunAsync(1, 0);
+        Assert.Empty(Files());
+
+        FileInfo[] Files() => [.. new DirectoryInfo(_directory).EnumerateFiles("*.kv", SearchOption.AllDirectories)];
+
+        async Task RunAsync(int count, long bytes)
+        {
+            await using DurableHost host = await DurableHost.OpenAsync(store, _directory, o => o with { KvDirectoryBytesMax = bytes });
+            for (int i = 0; i < count; i++) await host.SayAsync(await host.CreateAsync(), "1", "Good evening, captain.", 150);
+        }
+    }
+
+    [Fact]
     public async Task AnIdleOwnerEnds_AndItsConversationGoesOn()
     {
         string[] expected = await UninterruptedAsync();

@@ -19,6 +19,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
     const string NoAdapter = "";
 
     readonly Lock _gate = new();
+    long? _bytes; // of all files, at most; null before the first look
 
     /// <summary>False where nothing is kept on disk, or where the disk would not take it.</summary>
     public async Task<bool> SaveAsync(ConversationKey key, Sequence sequence, long skipped, ConversationState state)
@@ -28,14 +29,14 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            await engine.SaveAsync(sequence, path, NoAdapter, new Dictionary<string, string>(StringComparer.Ordinal)
+            SavedSequence saved = await engine.SaveAsync(sequence, path, NoAdapter, new Dictionary<string, string>(StringComparer.Ordinal)
             {
                 [Conversation] = key.Id,
                 [Seq] = state.Seq.ToString(CultureInfo.InvariantCulture),
                 [Skipped] = skipped.ToString(CultureInfo.InvariantCulture),
                 [Epoch] = state.Epoch.ToString(CultureInfo.InvariantCulture),
             }).ConfigureAwait(false);
-            Trim();
+            Trim(saved.Bytes);
             return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or LongCtxException or SequenceFileException)
@@ -105,17 +106,21 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
     string PathOf(ConversationKey key) =>
         Path.Combine(directory!, ConversationIds.ModelTag(key.Tenant), key.Id[^2..], key.Id + ".kv");
 
-    void Trim()
+    /// <summary>With thousands of files a look at all of them costs more than the save. A file that was replaced counts twice until then: the look may come too early, never too late.</summary>
+    void Trim(long written)
     {
         lock (_gate)
         {
+            _bytes += written;
+            if (_bytes <= bytesMax) return;
             FileInfo[] files = [.. new DirectoryInfo(directory!).EnumerateFiles("*.kv", SearchOption.AllDirectories).OrderBy(f => f.LastAccessTimeUtc)];
-            long bytes = files.Sum(f => f.Length);
+            _bytes = files.Sum(f => f.Length);
             foreach (FileInfo file in files)
             {
-                if (bytes <= bytesMax) return;
-                bytes -= file.Length;
+                if (_bytes <= bytesMax) return;
+                long length = file.Length;
                 file.Delete();
+                _bytes -= length;
             }
         }
     }
