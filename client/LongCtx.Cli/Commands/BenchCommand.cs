@@ -35,6 +35,7 @@ internal static class BenchCommand
         };
         policy.AddTo(command);
         command.Subcommands.Add(BenchStoreCommand.Create(terminal));
+        command.Subcommands.Add(BenchClusterCommand.Create(terminal));
         command.SetAction(async (result, cancellation) =>
         {
             var plan = new Plan(result.GetValue(prefill) ?? [], result.GetValue(decode) ?? [], result.GetValue(stream) ?? []);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
 
@@ -13,6 +14,9 @@ internal sealed class Talk(string idempotencyKey)
     public List<string> Acknowledged { get; } = [];
 
     public string Id { get; private set; } = "";
+
+    /// <summary>Between two events of a live turn, as the subscriber saw them.</summary>
+    public TimeSpan LongestPause { get; private set; }
 
     long Ended => Seen.Count(e => e["kind"]!.GetValue<string>() is "completed" or "failed" or "cancelled");
 
@@ -49,6 +53,7 @@ internal sealed class Talk(string idempotencyKey)
 
     async Task ReadAsync(StreamReader stream, CancellationToken cancellation)
     {
+        long start = Stopwatch.GetTimestamp();
         while (await stream.ReadLineAsync(cancellation) is { } line)
         {
             if (!line.StartsWith("data: ", StringComparison.Ordinal)) continue;
@@ -56,6 +61,7 @@ internal sealed class Talk(string idempotencyKey)
             if (e["kind"] is null) break; // it says that it ends
             Assert.Equal(Seen.Count + 1, e["seq"]!.GetValue<long>()); // no gap, no duplicate, across all servers
             Seen.Add(e);
+            if (Stopwatch.GetElapsedTime(start) is var pause && pause > LongestPause) LongestPause = pause;
             return;
         }
 
