@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")"
 if [ "${1:-}" = --long ]; then
-  export LONGCTX_KILL_ROUNDS=50
+  export KILL_ROUNDS=50
   shift
 fi
 
