@@ -4,7 +4,7 @@ namespace LongCtx.Api.Tests;
 
 /// <summary>
 /// A load of conversations with subscribers; the server is killed at random instants and started again on the same data. Ten rounds, or as
-/// many as LONGCTX_KILL_ROUNDS says (`./test.sh --long`: 50).
+/// many as KILL_ROUNDS says (`./test.sh --long`: 50).
 /// </summary>
 public sealed class KillTests : IDisposable
 {
@@ -19,7 +19,7 @@ public sealed class KillTests : IDisposable
         Directory.Delete(_undisturbed, recursive: true);
     }
 
-    static int Rounds => int.Parse(Environment.GetEnvironmentVariable("LONGCTX_KILL_ROUNDS") ?? "10", CultureInfo.InvariantCulture);
+    static int Rounds => int.Parse(Environment.GetEnvironmentVariable("KILL_ROUNDS") ?? "10", CultureInfo.InvariantCulture);
 
     static Task<ServerChild> StartAsync(string data) =>
         ServerChild.StartAsync("--model", "pg19-7m", "--threads", "1", "--capacity", "256", "--data", data, "--log", "warning");

@@ -15,7 +15,7 @@ public sealed class ServeCommandTests
     public async Task Serve_Interrupted_EndsWith0AfterItHasSaidWhereItIs()
     {
         using var terminal = new TestTerminal();
-        Task<int> serving = App.RunAsync(["serve", "--model", "pg19-7m", "--urls", "http://127.0.0.1:0"], terminal.Terminal);
+        Task<int> serving = App.RunAsync(["serve", "--data", "none", "--model", "pg19-7m", "--urls", "http://127.0.0.1:0"], terminal.Terminal);
         while (!terminal.Output.Contains("Ctrl+C", StringComparison.Ordinal) && !serving.IsCompleted)
             await Task.Delay(20, TestContext.Current.CancellationToken);
         terminal.Interrupt.Raise();

@@ -94,7 +94,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         if (directory is null) return;
         try
         {
-            File.Delete(PathOf(key));
+            if (File.Exists(PathOf(key))) File.Delete(PathOf(key));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
