@@ -11,8 +11,6 @@ using LongCtx.Silo.Streams;
 using LongCtx.Storage.Redis;
 using LongCtx.Storage.Redis.Tests;
 using Microsoft.Extensions.DependencyInjection;
-using Orleans.Hosting;
-using Orleans.Runtime;
 using Orleans.Streams;
 using Orleans.TestingHost;
 
