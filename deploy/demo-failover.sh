@@ -18,6 +18,7 @@ start() { # NAME NUMBER OPTIONS...
     --urls http://127.0.0.1:$((8090 + number)) --data "$work/$name" --log error "$@" >"$work/$name.log" 2>&1 &
   pids+=($!)
   eval "${name}_pid=$!"
+  disown
 }
 start silo1 1 --model "$model" --threads 1
 start silo2 2 --model "$model" --threads 1
@@ -34,7 +35,7 @@ post /v1/responses "{\"conversation\":\"$id\",\"input\":\"Tell me a long story a
 echo "Conversation $id on $gateway. The silo that answers is killed after 2 seconds."
 (
   sleep 2
-  victim=$(curl -sf "http://127.0.0.1:8091/metrics" | grep -q '^longctx_running 1' && echo silo1 || echo silo2)
+  victim=$(curl -sf "http://127.0.0.1:8091/metrics" | grep -q '^longctx_running 1' && echo silo1 || echo silo2) # the one that computes
   pid=${victim}_pid
   kill -9 "${!pid}"
   printf '\n\033[31m[%s is dead]\033[0m\n' "$victim"
@@ -46,7 +47,8 @@ curl -sfN "$gateway/v1/conversations/$id/events" | while IFS= read -r line; do
       now=$(date +%s%N)
       [ $(((now - last) / 1000000)) -gt 1500 ] && printf '\n\033[32m[after %s ms another silo goes on, from the last stored token]\033[0m\n' $(((now - last) / 1000000))
       last=$now
-      printf '%b' "$(sed -E 's/.*"text":"(([^"\\]|\\.)*)".*/\1/' <<<"$line")"
+      text=$(sed -E 's/.*"text":"(([^"\\]|\\.)*)".*/\1/' <<<"$line")
+      printf '%b' "${text//\\\"/\"}"
       [[ $line == *'"kind":"completed"'* ]] && { echo; echo; echo "Done: nothing is missing, nothing came twice."; break; } || true
       ;;
   esac

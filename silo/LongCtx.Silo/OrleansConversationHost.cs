@@ -13,7 +13,7 @@ namespace LongCtx.Silo;
 /// The cluster as one host. What the journal can answer is asked of the store from here; what an owner must do goes to the conversation's grain, on whichever
 /// silo it lives.
 /// </summary>
-internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory grains, IConversationStore store, CapacityTable capacity, TimeProvider time) : IConversationHost
+internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory grains, IConversationStore store, CapacityTable capacity, LocalCapacity local, TimeProvider time) : IConversationHost
 {
     readonly StoredConversations _stored = new(store, "gateway", name => Find(capacity, name), time);
 
@@ -77,11 +77,12 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
         return await calls.AskAsync<EmbeddingResult>(tenant, () => grains.GetGrain<IComputeGrain>(key).EmbedAsync((request with { Model = model.Id }).ToWire(), cancellation), cancellation);
     }
 
-    public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default)
+    /// <summary>The numbers of this silo, so that those of all can be added up. Ready: it stays, and somebody computes.</summary>
+    public async ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default)
     {
-        IReadOnlyList<SiloCapacity> all = capacity.All;
-        bool isReady = all.Any(c => !c.IsDraining && c.Models.Count > 0);
-        return ValueTask.FromResult(new HostStatus(isReady, all.Sum(c => c.Running), all.Sum(c => c.Queued), all.Sum(c => c.BlocksTotal - c.BlocksFree), all.Sum(c => c.BlocksTotal)));
+        SiloCapacity own = await local.GetAsync();
+        bool isReady = !own.IsDraining && capacity.All.Any(c => !c.IsDraining && c.Models.Count > 0);
+        return new(isReady, own.Running, own.Queued, own.BlocksTotal - own.BlocksFree, own.BlocksTotal);
     }
 
     public async ValueTask<ConversationInfo> CreateConversationAsync(string tenant, CreateConversation request, CancellationToken cancellation = default)

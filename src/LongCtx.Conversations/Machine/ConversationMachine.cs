@@ -81,6 +81,9 @@ public sealed class ConversationMachine
     /// <summary>Whether a new turn or append would be refused now.</summary>
     public bool IsBusy => HasLeft || IsParking || _state.Live is not null || _queue.Count > 0 || _inFlight is not null;
 
+    /// <summary>The end of the live turn is on its way to the store. A reader of the store may see it there before this machine hears of it.</summary>
+    public bool IsEndingTurn => _isEnding;
+
     /// <summary>When <see cref="Tick"/> has something to do, in Unix milliseconds; null for never.</summary>
     public long? Deadline => _inFlight is null && _queue.Count > 0 ? _oldest + GroupMilliseconds : null;
 

@@ -9,6 +9,20 @@ public sealed class DurableConversationTests : ConversationHostConformance
 
     protected override async Task<HostDriver> OpenAsync() => await DurableHost.OpenAsync(_store);
 
+    /// <summary>In a cluster a reader asks the store, not the owner: it may know of the end before the owner does.</summary>
+    [Fact]
+    public async Task Submit_WhenTheEndIsStoredAndTheOwnerHasNotHeard_StandsInLine()
+    {
+        var held = new HeldStore(_store, 0, holdsEnds: true);
+        await using DurableHost host = await DurableHost.OpenAsync(held);
+        string id = await host.CreateAsync();
+        await host.SubmitAsync(id, "1", "Hello.", host.Options(8));
+        await held.Reached;
+        Task<TurnTicket> next = host.SubmitAsync(id, "2", "And?", host.Options(4)).AsTask();
+        held.Release();
+        Assert.Equal(2, (await next).Turn);
+    }
+
     [Fact]
     public async Task Read_BehindTheBeginning_IsAGap()
     {

@@ -3,7 +3,9 @@ using LongCtx.Conversations.Storage;
 namespace LongCtx.Conversations.Tests;
 
 /// <summary>A store whose appends stand still from the n-th on, until they are let go: what a process is in the middle of when it ends.</summary>
-internal sealed class HeldStore(IConversationStore inner, int appends) : IConversationStore
+/// <param name="appends">The first one that stands still.</param>
+/// <param name="holdsEnds">Only what ends a turn stands still, and after it was stored: the owner is the last to hear of it.</param>
+internal sealed class HeldStore(IConversationStore inner, int appends, bool holdsEnds = false) : IConversationStore
 {
     readonly TaskCompletionSource _reached = new(TaskCreationOptions.RunContinuationsAsynchronously);
     readonly TaskCompletionSource _released = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -18,6 +20,15 @@ internal sealed class HeldStore(IConversationStore inner, int appends) : IConver
 
     public async ValueTask<AppendResult> AppendAsync(ConversationKey key, AppendBatch batch, CancellationToken cancellation = default)
     {
+        if (holdsEnds)
+        {
+            AppendResult stored = await inner.AppendAsync(key, batch, cancellation);
+            if (!batch.Turns.Any(t => t.EndSeq > 0)) return stored;
+            _reached.TrySetResult();
+            await _released.Task;
+            return stored;
+        }
+
         if (Interlocked.Increment(ref _appends) >= appends)
         {
             _reached.TrySetResult();

@@ -161,7 +161,9 @@ public sealed class ConversationOwner
         }
     }
 
-    bool MustWait(Command command) => !_machine.HasLeft && (_machine.State.Live is not null ? command.Waits : _machine.IsBusy && !_machine.IsParking);
+    /// <summary>A turn whose end is being stored is as good as over: who saw that end must not be told that it is being answered.</summary>
+    bool MustWait(Command command) =>
+        !_machine.HasLeft && (_machine.State.Live is not null && !_machine.IsEndingTurn ? command.Waits : _machine.IsBusy && !_machine.IsParking);
 
     async Task<Leave?> RunAsync()
     {
