@@ -160,9 +160,18 @@ internal static class ApiOperations
 
     static IEnumerable<Operation> Operating(IServiceProvider services)
     {
-        yield return new("GET", "/health", services.GetRequiredService<HealthEndpoint>().HandleAsync)
+        var health = services.GetRequiredService<HealthEndpoint>();
+        yield return new("GET", "/health", health.HandleAsync)
         {
             Name = "getHealth", Summary = "Whether the server takes work; 503 when it does not.", Response = typeof(HealthReport), IsOpen = true,
+        };
+        yield return new("GET", "/health/ready", health.HandleAsync)
+        {
+            Name = "getReadiness", Summary = "The same, under the name that orchestrators look for.", Response = typeof(HealthReport), IsOpen = true,
+        };
+        yield return new("GET", "/health/live", HealthEndpoint.LiveAsync)
+        {
+            Name = "getLiveness", Summary = "200 as long as the process answers, also while it drains.", ResponseMedia = [new("text/plain")], IsOpen = true,
         };
         yield return new("GET", "/metrics", services.GetRequiredService<MetricsEndpoint>().HandleAsync)
         {

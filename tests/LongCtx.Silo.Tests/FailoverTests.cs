@@ -2,6 +2,8 @@ using LongCtx.Conversations.Local;
 using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
 using LongCtx.Conversations.Tests;
+using LongCtx.Silo.Streams;
+using Orleans.Streams;
 using Orleans.TestingHost;
 
 namespace LongCtx.Silo.Tests;
@@ -83,6 +85,49 @@ public sealed class FailoverTests : IAsyncLifetime
         List<ConversationEvent> events = await _driver.EventsAsync(id);
         Assert.Equal(Enumerable.Range(1, events.Count).Select(n => (long)n), events.Select(e => e.Seq));
         Assert.True(events.Zip(events.Skip(1)).All(pair => pair.First.Epoch <= pair.Second.Epoch));
+    }
+
+    /// <summary>Subscribers of the cluster's own stream miss nothing either: what the stream loses with a silo, the reader fetches.</summary>
+    [Fact]
+    public async Task ASiloIsKilled_SubscribersOfTheStreamSeeTheJournal()
+    {
+        Dictionary<string, (TokenReader Reader, List<ConversationEvent> Seen)> seen = [];
+        List<StreamSubscriptionHandle<byte[]>> handles = [];
+        await DisturbedAsync(async ids =>
+        {
+            foreach (string id in ids)
+            {
+                var subscriber = (new TokenReader(_driver.Host, _driver.Tenant, id), new List<ConversationEvent>());
+                seen[id] = subscriber;
+                handles.Add(await _cluster.Streams.GetStream<byte[]>(StreamId.Create(StreamNames.Tokens, StreamNames.KeyOf(_driver.Tenant, id))).SubscribeAsync(async (bytes, _) =>
+                {
+                    IReadOnlyList<ConversationEvent> next = await subscriber.Item1.TakeAsync(Payloads.Read<TokenBatch>(bytes));
+                    lock (subscriber.Item2) subscriber.Item2.AddRange(next);
+                }));
+            }
+
+            await _cluster.KillAsync(ids.Select(id => _cluster.OwnerOf(_driver.Tenant, id)).OfType<InProcessSiloHandle>().First());
+        });
+        foreach ((string id, (TokenReader reader, List<ConversationEvent> events)) in seen)
+        {
+            List<ConversationEvent> journal = await _driver.EventsAsync(id);
+            await handles[seen.Keys.ToList().IndexOf(id)].UnsubscribeAsync();
+            events.AddRange(await reader.TakeAsync(TokenBatch.Of(id, [journal[^1]]))); // a subscriber that wants the end asks for it
+            Assert.Equal(journal.Select(e => e.Seq), events.Select(e => e.Seq));
+        }
+    }
+
+    [Fact]
+    public async Task RedisIsPaused_TurnsGoOn()
+    {
+        string[] expected = await UndisturbedAsync();
+        string[] texts = await DisturbedAsync(async _ =>
+        {
+            _cluster.Redis.Pause();
+            await Task.Delay(TimeSpan.FromSeconds(3)); // how long Redis says nothing
+            _cluster.Redis.Resume();
+        });
+        Assert.Equal(expected, texts);
     }
 
     [Fact]

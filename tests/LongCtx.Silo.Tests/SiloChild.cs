@@ -14,6 +14,8 @@ internal sealed class SiloChild(params string[] arguments) : IAsyncDisposable
 
     public HttpClient Client { get; } = new(new SocketsHttpHandler { MaxConnectionsPerServer = 1000 }) { BaseAddress = new($"http://127.0.0.1:{FreePort()}"), Timeout = Timeout.InfiniteTimeSpan };
 
+    public bool IsGateway => arguments.Contains("gateway");
+
     public bool IsRunning => _process is { HasExited: false };
 
     public string Errors

@@ -3,9 +3,16 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace LongCtx.Api.Models;
 
-/// <summary>GET /health: answering at all means live; 200 or 503 says whether the host takes work.</summary>
+/// <summary>GET /health and /health/ready: 200 or 503 says whether the host takes work. GET /health/live: answering at all means live.</summary>
 internal sealed class HealthEndpoint(ICompletionHost host, IServiceProvider services)
 {
+    public static Task LiveAsync(HttpContext http)
+    {
+        http.Response.Headers.CacheControl = "no-store";
+        http.Response.ContentType = "text/plain";
+        return http.Response.WriteAsync("live\n", http.RequestAborted);
+    }
+
     public async Task HandleAsync(HttpContext http)
     {
         HostStatus status = await host.GetStatusAsync(http.RequestAborted);

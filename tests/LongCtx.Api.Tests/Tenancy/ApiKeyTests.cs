@@ -59,6 +59,8 @@ public sealed class ApiKeyTests : IAsyncLifetime
 
     [Theory]
     [InlineData("/health")]
+    [InlineData("/health/live")]
+    [InlineData("/health/ready")]
     [InlineData("/")]
     [InlineData("/page/main.js")]
     public async Task HealthAndPage_WithoutAKey_Answer(string path)

@@ -1,0 +1,88 @@
+using System.Diagnostics.Metrics;
+using LongCtx.Conversations.Tests;
+using LongCtx.Silo.Grains;
+
+namespace LongCtx.Silo.Tests;
+
+public sealed class LoadTests(TwoSilos fixture) : IClassFixture<TwoSilos>
+{
+    readonly HostDriver _driver = fixture.Cluster.Driver(fixture.Cluster.Silos[0]);
+
+    /// <summary>Grain turns that held a thread for more than a second, in all silos of this process.</summary>
+    sealed class LongTurns : IDisposable
+    {
+        readonly MeterListener _listener = new();
+        long _count;
+
+        public LongTurns()
+        {
+            _listener.InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument.Name == "orleans-scheduler-long-running-turns") listener.EnableMeasurementEvents(instrument);
+            };
+            _listener.SetMeasurementEventCallback<int>((_, n, _, _) => Interlocked.Add(ref _count, n));
+            _listener.SetMeasurementEventCallback<long>((_, n, _, _) => Interlocked.Add(ref _count, n));
+            _listener.Start();
+        }
+
+        public long Count => Interlocked.Read(ref _count);
+
+        public void Dispose() => _listener.Dispose();
+    }
+
+    [Fact]
+    public async Task AThousandIdleConversations_CostLittle_AndNoGrainTurnIsLong()
+    {
+        const int Conversations = 1000, BytesMax = 64 << 10;
+        using var turns = new LongTurns();
+        await _driver.Host.AppendInputAsync(_driver.Tenant, await _driver.CreateAsync(), new([new("user", "Hello.")])); // what is made once
+        long before = GC.GetTotalMemory(forceFullCollection: true);
+        string[] ids = await Task.WhenAll(Enumerable.Range(0, Conversations).Select(_ => _driver.CreateAsync()));
+        foreach (string[] some in ids.Chunk(50)) await Task.WhenAll(some.Select(id => _driver.Host.AppendInputAsync(_driver.Tenant, id, new([new("user", "Hello.")])).AsTask()));
+        long each = (GC.GetTotalMemory(forceFullCollection: true) - before) / Conversations;
+        Assert.Equal(Conversations + 1, fixture.Cluster.Silos.Sum(s => fixture.Cluster.Service<GrainRegistry>(s).Active.Count(a => a.Tenant == _driver.Tenant)));
+        TestContext.Current.TestOutputHelper!.WriteLine($"{each} bytes for each idle conversation");
+        Assert.InRange(each, 0, BytesMax);
+        Assert.Equal(0, turns.Count);
+    }
+
+    [Fact]
+    public async Task OneHotConversation_AnswersOrRefuses()
+    {
+        using var turns = new LongTurns();
+        string id = await _driver.CreateAsync();
+        using var stop = new CancellationTokenSource();
+        Task[] readers = [.. Enumerable.Range(0, 100).Select(async _ =>
+        {
+            for (long after = 0; !stop.IsCancellationRequested;)
+            {
+                EventPage page = await _driver.Host.ReadEventsAsync(_driver.Tenant, id, after, 10, TimeSpan.FromSeconds(1));
+                Assert.All(page.Events, e => Assert.Equal(++after, e.Seq));
+            }
+        })];
+        int[] accepted = await Task.WhenAll(Enumerable.Range(0, 20).Select(async writer =>
+        {
+            int count = 0;
+            for (int i = 0; i < 10; i++)
+            {
+                try
+                {
+                    await _driver.SubmitAsync(id, $"{writer}.{i}", "Go on.", _driver.Options(8));
+                    count++;
+                }
+                catch (LongCtxException e) when (e.Code == ErrorCode.TurnInProgress)
+                {
+                    // As it should be: one at a time.
+                }
+            }
+
+            return count;
+        }));
+        await stop.CancelAsync();
+        await Task.WhenAll(readers);
+        Assert.InRange(accepted.Sum(), 1, 200);
+        List<ConversationEvent> events = await _driver.EventsAsync(id);
+        Assert.Equal(accepted.Sum(), events.Count(e => e is TurnAccepted));
+        Assert.Equal(0, turns.Count);
+    }
+}
