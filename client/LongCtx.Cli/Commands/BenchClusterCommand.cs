@@ -31,7 +31,8 @@ internal static class BenchClusterCommand
             else
             {
                 terminal.Print($"{report.Turns} turns, {report.Events} events at subscribers, nothing missing: {report.TurnsPerSecond:F1} turns/s, {report.TokensPerSecond:F0} tokens/s, first token {report.FirstTokenMs:F0} ms");
-                terminal.Print(report.Recoveries.Count == 0 ? "no pause of more than a second" : $"{report.Recoveries.Count} pauses of more than a second: median {report.Recoveries.P50Seconds:F1} s, longest {report.Recoveries.MaxSeconds:F1} s");
+                if (report.Recoveries.Count == 0) terminal.Print($"no pause of more than a second");
+                else terminal.Print($"{report.Recoveries.Count} pauses of more than a second: median {report.Recoveries.P50Seconds:F1} s, longest {report.Recoveries.MaxSeconds:F1} s");
             }
 
             return App.Success;
