@@ -60,10 +60,12 @@ internal sealed class CapacityService(GrainId id, Orleans.Runtime.Silo silo, ILo
         return base.Stop();
     }
 
-    public Task PublishAsync(SiloCapacity capacity)
+    /// <summary>Who is heard of for the first time has just come, and hears of this silo at once: a new gateway can serve in its first second.</summary>
+    public async Task PublishAsync(SiloCapacity capacity)
     {
+        bool isNew = table.Find(capacity.Silo) is null;
         table.Set(capacity);
-        return Task.CompletedTask;
+        if (isNew) _ = services.GetRequiredService<CapacityServiceClient>().On(capacity.Silo).PublishAsync(await local.GetAsync());
     }
 
     async Task TellAsync()
