@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
@@ -15,6 +16,12 @@ namespace LongCtx.Silo;
 /// </summary>
 internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory grains, IConversationStore store, CapacityTable capacity, LocalCapacity local, TimeProvider time) : IConversationHost
 {
+    const int FollowedMax = 10_000;
+
+    /// <summary>How long after an answer of its owner a conversation counts as active.</summary>
+    static readonly TimeSpan s_followedFor = TimeSpan.FromSeconds(10);
+
+    readonly ConcurrentDictionary<ConversationKey, long> _followed = new();
     readonly StoredConversations _stored = new(store, "gateway", name => Find(capacity, name), time);
 
     static ConversationModel Find(CapacityTable capacity, string? name)
@@ -136,15 +143,24 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
         return AskOwnerAsync<TurnInfo>(tenant, id, () => grain.CancelTurnAsync(turn), cancellation);
     }
 
-    /// <summary>The store answers at once; only a reader that waits asks the owner, so looking at old conversations activates none.</summary>
+    /// <summary>
+    /// The store answers at once; only a reader that waits asks the owner, so looking at old conversations activates none. Once it waits, it is the owner that it
+    /// follows, from memory, and the store has rest.
+    /// </summary>
     public async ValueTask<EventPage> ReadEventsAsync(string tenant, string id, long after, int max, TimeSpan wait, CancellationToken cancellation = default)
     {
         var key = new ConversationKey(tenant, id);
         long start = time.GetTimestamp();
-        EventPage page = await _stored.ReadEventsAsync(key, after, max, cancellation);
+        bool follows = wait > TimeSpan.Zero && _followed.TryGetValue(key, out long asked) && time.GetElapsedTime(asked) < s_followedFor;
+        EventPage page = follows ? new([], after) : await _stored.ReadEventsAsync(key, after, max, cancellation);
         IConversationGrain grain = Grain(tenant, id);
         while (page.Events.Count == 0 && page.Gap == 0 && !page.IsRewound && wait - time.GetElapsedTime(start) is { Ticks: > 0 } left)
+        {
             page = await AskOwnerAsync<EventPage>(tenant, id, () => grain.ReadEventsAsync(after, max, left, cancellation), cancellation);
+            if (_followed.Count > FollowedMax) _followed.Clear();
+            _followed[key] = time.GetTimestamp();
+        }
+
         return page;
     }
 

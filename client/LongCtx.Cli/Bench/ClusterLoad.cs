@@ -46,7 +46,7 @@ internal sealed class ClusterLoad(LongCtxClient client, int subscribers, int tok
             for (int turn = 1; turn <= turns; turn++)
             {
                 long sent = Stopwatch.GetTimestamp(), last = 0;
-                SubmitTurn question = LongCtxClient.NewTurn($"Tell me the {turn}th part of the {number}th story of the sea, at length.") with { Options = new() { MaxTokens = tokens } };
+                SubmitTurn question = LongCtxClient.NewTurn($"Tell me the {turn}th part of the {number}th story of the sea, at length.") with { Options = new() { MaxTokens = tokens, Sampling = SamplingOptions.Greedy } }; // the same work in every run
                 await foreach (ConversationEvent e in client.AskAsync(id, question, cancellation))
                 {
                     if (last == 0 && e is Delta or Completed) lock (_gate) _firstTokens.Add(Stopwatch.GetElapsedTime(sent).TotalMilliseconds);
