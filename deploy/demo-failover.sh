@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Two silos, a gateway and Redis on this machine, and a reply whose silo is killed in mid-sentence: watch it go on. Needs the .NET SDK and redis-server.
-#   deploy/demo-failover.sh [MODEL]
+#   deploy/demo-failover.sh [MODEL]               # PROBE=10 in the environment: as slow to notice a death as in production
 set -euo pipefail
 cd "$(dirname "$0")/.."
 model=${1:-smollm2-135m-instruct}
@@ -14,7 +14,7 @@ silo="dotnet silo/LongCtx.Silo/bin/Release/net10.0/LongCtx.Silo.dll"
 redis-server --port 7379 --bind 127.0.0.1 --dir "$work" --appendonly yes --appendfsync everysec --save '' >"$work/redis.log" & pids+=($!)
 start() { # NAME NUMBER OPTIONS...
   local name=$1 number=$2; shift 2
-  $silo --redis 127.0.0.1:7379 --durability relaxed --cluster demo --probe-seconds 1 --sweep-seconds 1 --silo-port $((12000 + number)) --gateway-port $((13000 + number)) \
+  $silo --redis 127.0.0.1:7379 --durability relaxed --cluster demo --probe-seconds "${PROBE:-1}" --sweep-seconds "${PROBE:-1}" --silo-port $((12000 + number)) --gateway-port $((13000 + number)) \
     --urls http://127.0.0.1:$((8090 + number)) --data "$work/$name" --log error "$@" >"$work/$name.log" 2>&1 &
   pids+=($!)
   eval "${name}_pid=$!"
@@ -31,7 +31,7 @@ done
 sleep 2 # until the gateway has heard of the silos' models
 post() { curl -sf -X POST "$gateway$1" -H 'Content-Type: application/json' -d "$2"; }
 id=$(post /v1/conversations '{}' | sed 's/.*"id":"\(conv_[0-9a-f]*\)".*/\1/')
-post /v1/responses "{\"conversation\":\"$id\",\"input\":\"Tell me a long story about the sea.\",\"background\":true,\"max_output_tokens\":400,\"temperature\":0.8}" >/dev/null
+post /v1/responses "{\"conversation\":\"$id\",\"input\":\"Tell me a long story about the sea.\",\"background\":true,\"max_output_tokens\":600,\"temperature\":0.8}" >/dev/null
 echo "Conversation $id on $gateway. The silo that answers is killed after 2 seconds."
 (
   sleep 2
