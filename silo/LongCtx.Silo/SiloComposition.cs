@@ -7,6 +7,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Orleans.Configuration;
+using Orleans.Dashboard;
 using StackExchange.Redis;
 
 namespace LongCtx.Silo;
@@ -14,6 +15,9 @@ namespace LongCtx.Silo;
 /// <summary>What makes an Orleans silo one of LongCtx: the same for a process and for a cluster inside a test.</summary>
 internal static class SiloComposition
 {
+    /// <summary>Batches that a queue in Redis keeps: what a slow subscriber has to have read until then. It fetches the rest from the journal.</summary>
+    const int StreamLengthMax = 100_000;
+
     const string SubscriptionStore = "PubSubStore"; // the name Orleans looks for
 
     /// <summary>Grains, placement, streams and the host over them; clustering is for the caller.</summary>
@@ -29,12 +33,21 @@ internal static class SiloComposition
         silo.AddGrainService<CapacityService>();
         silo.AddPlacementDirector<EnginePlacement, EnginePlacementDirector>();
         silo.AddIncomingGrainCallFilter<TenantFilter>();
-        silo.AddMemoryStreams(StreamNames.Provider);
+        if (options.StreamsInRedis) silo.AddRedisStreams(StreamNames.Provider, streams => streams.ConfigureOptions((redis, _) => ConfigureStreams(redis, options)));
+        else silo.AddMemoryStreams(StreamNames.Provider);
+        if (Dashboard.IsWanted(options.Server.Keys)) silo.AddDashboard();
         if (options.Redis is null) silo.AddMemoryGrainStorage(SubscriptionStore);
         else silo.AddRedisGrainStorage(SubscriptionStore, redis => redis.ConfigurationOptions = ConfigurationOptions.Parse(options.Redis));
         silo.Configure<SiloMessagingOptions>(o => o.MaxEnqueuedRequestsHardLimit = 256); // a hot key fails fast
         silo.Configure<ClusterMembershipOptions>(o => o.ProbeTimeout = options.ProbeTime);
         return silo;
+    }
+
+    /// <summary>The same on silos and on clients of the cluster.</summary>
+    public static void ConfigureStreams(RedisStreamingOptions redis, SiloOptions options)
+    {
+        redis.ConfigurationOptions = ConfigurationOptions.Parse(options.Redis!);
+        redis.MaxStreamLength = StreamLengthMax;
     }
 
     /// <summary>Redis, or this machine alone.</summary>

@@ -5,7 +5,7 @@ namespace LongCtx.Silo;
 /// <summary>Settings of one silo: those of a server, and its place in the cluster.</summary>
 internal sealed record SiloOptions(ServerOptions Server)
 {
-    public static readonly IReadOnlyList<string> Names = ["role", "redis", "cluster", "host", "silo-port", "gateway-port", "drain-seconds", "probe-seconds", "sweep-seconds"];
+    public static readonly IReadOnlyList<string> Names = ["role", "redis", "cluster", "host", "silo-port", "gateway-port", "streams", "drain-seconds", "probe-seconds", "sweep-seconds"];
 
     /// <summary>Serves HTTP and computes nothing.</summary>
     public bool IsGateway { get; init; }
@@ -23,6 +23,9 @@ internal sealed record SiloOptions(ServerOptions Server)
 
     /// <summary>For Orleans clients outside the cluster; never to be opened to the public.</summary>
     public int GatewayPort { get; init; } = 30000;
+
+    /// <summary>Keep the cluster's streams in Redis, so that they outlive silos, instead of in the silos' memory.</summary>
+    public bool StreamsInRedis { get; init; }
 
     /// <summary>How long a silo that leaves may take to stop and move its conversations.</summary>
     public TimeSpan DrainTime { get; init; } = TimeSpan.FromSeconds(10);
@@ -45,6 +48,7 @@ internal sealed record SiloOptions(ServerOptions Server)
             Host = settings.One("host") ?? defaults.Host,
             SiloPort = settings.Integer("silo-port") ?? defaults.SiloPort,
             GatewayPort = settings.Integer("gateway-port") ?? defaults.GatewayPort,
+            StreamsInRedis = settings.One("streams") switch { null or "memory" => false, "redis" => true, var other => throw Bad("streams", $"'{other}' is neither memory nor redis") },
             DrainTime = Seconds("drain-seconds") ?? defaults.DrainTime,
             ProbeTime = Seconds("probe-seconds") ?? defaults.ProbeTime,
             SweepInterval = Seconds("sweep-seconds") ?? defaults.SweepInterval,
@@ -60,6 +64,7 @@ internal sealed record SiloOptions(ServerOptions Server)
     {
         Server.Validate();
         if (IsGateway && Redis is null) throw Bad("role", "a gateway needs the silos that compute: give the cluster's --redis");
+        if (StreamsInRedis && Redis is null) throw Bad("streams", "streams in Redis need --redis");
         if (Server.Data == ServerOptions.NoData) throw Bad("data", "a silo keeps conversations: name a directory");
         if (Cluster.Length is 0 or > 64 || !Cluster.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_')) throw Bad("cluster", $"'{Cluster}' must be 1 to 64 letters, digits, '-' or '_'");
         if (!System.Net.IPAddress.TryParse(Host, out _)) throw Bad("host", $"'{Host}' is not an IP address of this machine");

@@ -20,6 +20,7 @@ internal static class SiloProcess
           --host ADDRESS      where other silos reach this one (127.0.0.1)
           --silo-port N       between silos (11111)
           --gateway-port N    for Orleans clients; never open it to the public (30000)
+          --streams KIND      memory (default), or redis: the cluster's streams outlive their silos, and events take about 0.1 s more
           --drain-seconds N   a silo that is stopped moves its conversations within this time (10)
           --probe-seconds N   a silo that is silent three times as long is declared dead (10)
           --sweep-seconds N   between two looks for live turns that nobody owns (10)
@@ -55,6 +56,7 @@ internal static class SiloProcess
         {
             await using SiloEngine engine = await OpenEngineAsync(options, store);
             await using WebApplication app = ServerHost.Build(options.Server, builder => builder.Host.UseOrleans(silo => silo.AddLongCtxClustering(options).AddLongCtx(options, engine, store)));
+            app.MapLongCtxDashboard(options.Server.Keys);
             await ServerProcess.StartAsync(app, options.Server, cancellation);
             await output.WriteLineAsync($"LongCtx silo {options.Host}:{options.SiloPort} of cluster {options.Cluster}");
             await output.WriteLineAsync($"  page    {string.Join(", ", app.Urls)}");

@@ -39,22 +39,29 @@ public sealed class Cluster : IAsyncDisposable
 
     /// <param name="silos">How many compute.</param>
     /// <param name="gateways">How many have no engine.</param>
-    public static async Task<Cluster> StartAsync(short silos, short gateways = 0, Func<ConversationOptions, ConversationOptions>? change = null)
+    public static async Task<Cluster> StartAsync(short silos, short gateways = 0, bool streamsInRedis = false, Func<ConversationOptions, ConversationOptions>? change = null)
     {
         RedisServer redis = await RedisServer.StartAsync("--appendfsync", "everysec");
         var nodes = new ConcurrentDictionary<string, Node>();
         int started = 0;
         IReadOnlyCollection<int> stopTokens = [];
+        var settings = new SiloOptions(new ServerOptions())
+        {
+            Redis = redis.Configuration, SweepInterval = TimeSpan.FromSeconds(1), ProbeTime = TimeSpan.FromSeconds(1), StreamsInRedis = streamsInRedis,
+        };
         var builder = new InProcessTestClusterBuilder((short)(silos + gateways));
         builder.ConfigureSilo((options, silo) =>
         {
             bool isGateway = Interlocked.Increment(ref started) <= gateways;
             Node node = OpenAsync(redis, isGateway, change, ids => stopTokens = ids).GetAwaiter().GetResult();
             nodes[options.SiloName] = node;
-            var settings = new SiloOptions(new ServerOptions()) { Redis = redis.Configuration, SweepInterval = TimeSpan.FromSeconds(1), ProbeTime = TimeSpan.FromSeconds(1) };
             silo.AddLongCtx(settings, node.Engine, node.Store);
         });
-        builder.ConfigureClient(client => client.AddMemoryStreams(StreamNames.Provider));
+        builder.ConfigureClient(client =>
+        {
+            if (streamsInRedis) client.AddRedisStreams(StreamNames.Provider, streams => streams.ConfigureOptions((options, _) => SiloComposition.ConfigureStreams(options, settings)));
+            else client.AddMemoryStreams(StreamNames.Provider);
+        });
         InProcessTestCluster cluster = builder.Build();
         await cluster.DeployAsync();
         var whole = new Cluster(redis, cluster, nodes, stopTokens);

@@ -4,11 +4,25 @@ using Orleans.Streams;
 
 namespace LongCtx.Silo.Tests;
 
-public sealed class StreamTests(TwoSilos fixture) : IClassFixture<TwoSilos>
+public sealed class TwoSilosWithStreamsInRedis : IAsyncLifetime
 {
-    readonly HostDriver _driver = fixture.Cluster.Driver(fixture.Cluster.Silos[0]);
+    public Cluster Cluster { get; private set; } = null!;
 
-    IAsyncStream<byte[]> StreamOf(string name, string id) => fixture.Cluster.Streams.GetStream<byte[]>(StreamId.Create(name, StreamNames.KeyOf(_driver.Tenant, id)));
+    public async ValueTask InitializeAsync() => Cluster = await Cluster.StartAsync(2, streamsInRedis: true);
+
+    public ValueTask DisposeAsync() => Cluster.DisposeAsync();
+}
+
+public sealed class MemoryStreamTests(TwoSilos fixture) : StreamTests(fixture.Cluster), IClassFixture<TwoSilos>;
+
+public sealed class RedisStreamTests(TwoSilosWithStreamsInRedis fixture) : StreamTests(fixture.Cluster), IClassFixture<TwoSilosWithStreamsInRedis>;
+
+/// <summary>What the cluster's streams deliver, whichever provider they have.</summary>
+public abstract class StreamTests(Cluster cluster)
+{
+    readonly HostDriver _driver = cluster.Driver(cluster.Silos[0]);
+
+    IAsyncStream<byte[]> StreamOf(string name, string id) => cluster.Streams.GetStream<byte[]>(StreamId.Create(name, StreamNames.KeyOf(_driver.Tenant, id)));
 
     [Fact]
     public async Task Tokens_ASubscriberSeesTheJournal()
