@@ -56,6 +56,9 @@ public sealed record ServerOptions
     /// <summary>Largest request body.</summary>
     public int MaxBodyMebibytes { get; init; } = 32;
 
+    /// <summary>An OpenTelemetry collector that takes OTLP over HTTP; null exports nothing.</summary>
+    public Uri? Otlp { get; init; }
+
     /// <summary>Least severe messages that go to standard error.</summary>
     public LogLevel Log { get; init; } = LogLevel.Information;
 
@@ -73,6 +76,7 @@ public sealed record ServerOptions
         Check(PolicyOptions.Presets.Contains(Policy), "policy", $"'{Policy}' is none of {string.Join(", ", PolicyOptions.Presets)}");
         Check(Capacity is null or >= 1, "capacity", $"it must be at least 1 token, not {Capacity}");
         Check(Threads is null or (>= 1 and <= EngineOptions.ThreadsMax), "threads", $"it must be 1 to {EngineOptions.ThreadsMax}, not {Threads}");
+        Check(Otlp is null || Otlp is { IsAbsoluteUri: true, Scheme: "http" or "https" }, "otlp", $"'{Otlp}' is not an address like http://127.0.0.1:4318");
         Check(MaxBodyMebibytes is >= 1 and <= MebibytesMax, "max-body-mib", $"it must be 1 to {MebibytesMax} MiB, not {MaxBodyMebibytes}");
     }
 

@@ -31,6 +31,7 @@ public static class ServerProcess
           --new-key TENANT    makes a key, prints it and what to configure for it, and ends
           --allow-remote      listen where other machines can connect; needs keys
           --max-body-mib N    largest request body, 1 to 1023 (32)
+          --otlp URL          an OpenTelemetry collector for metrics and traces, for instance http://127.0.0.1:4318
           --log LEVEL         trace, debug, information, warning, error or none, to standard error (information)
 
         Also read: longctx.json in the current directory, for instance {"model": ["smollm2-135m-instruct"], "capacity": 4096}, and the
@@ -70,6 +71,7 @@ public static class ServerProcess
         try
         {
             options.Validate();
+            using TelemetryExport? telemetry = TelemetryExport.Start(options.Otlp);
             ICompletionHost host = await open(options, cancellation);
             await using IAsyncDisposable? owned = host as IAsyncDisposable;
             await using WebApplication app = ServerHost.Build(options, host);
@@ -97,7 +99,7 @@ public static class ServerProcess
             """;
     }
 
-    static string Version => typeof(ServerProcess).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+')[0];
+    internal static string Version => typeof(ServerProcess).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+')[0];
 
     /// <exception cref="LongCtxException">It cannot listen there.</exception>
     internal static async Task StartAsync(WebApplication app, ServerOptions options, CancellationToken cancellation)

@@ -17,7 +17,7 @@ internal sealed class ServerSettings
     const string EnvironmentPrefix = "LONGCTX_";
     public const string FileName = "longctx.json";
 
-    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "data", "durability", "retain-events", "max-reply", "keys", "allow-remote", "max-body-mib", "log"];
+    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "data", "durability", "retain-events", "max-reply", "keys", "allow-remote", "max-body-mib", "otlp", "log"];
 
     static readonly JsonSerializerOptions KeyJson = new()
     {
@@ -126,6 +126,7 @@ internal sealed class ServerSettings
             Keys = Keys() ?? defaults.Keys,
             AllowRemote = Flag("allow-remote") ?? defaults.AllowRemote,
             MaxBodyMebibytes = Integer("max-body-mib") ?? defaults.MaxBodyMebibytes,
+            Otlp = One("otlp") is { } otlp ? new Uri(otlp, UriKind.RelativeOrAbsolute) : null,
             Log = One("log") is { } level ? Level(level) : defaults.Log,
         };
         options.Validate();

@@ -30,6 +30,7 @@ internal static class SiloComposition
             .AddSingleton<ICompletionHost>(s => s.GetRequiredService<OrleansConversationHost>());
         silo.Services.AddSingleton<DrainCoordinator>().AddSingleton<ILifecycleParticipant<ISiloLifecycle>>(s => s.GetRequiredService<DrainCoordinator>());
         silo.Services.AddHostedService<LiveTurnSweeper>();
+        if (options.Server.Otlp is not null) silo.AddActivityPropagation();
         silo.AddGrainService<CapacityService>();
         silo.AddPlacementDirector<EnginePlacement, EnginePlacementDirector>();
         silo.AddIncomingGrainCallFilter<TenantFilter>();

@@ -51,6 +51,7 @@ internal static class SiloProcess
 
     static async Task RunAsync(SiloOptions options, TextWriter output, CancellationToken cancellation)
     {
+        using TelemetryExport? telemetry = TelemetryExport.Start(options.Server.Otlp);
         IConversationStore store = await OpenStoreAsync(options, cancellation);
         await using (store)
         {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using LongCtx.Conversations.Local;
 using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
@@ -91,28 +92,28 @@ public sealed class FailoverTests : IAsyncLifetime
     [Fact]
     public async Task ASiloIsKilled_SubscribersOfTheStreamSeeTheJournal()
     {
-        Dictionary<string, (TokenReader Reader, List<ConversationEvent> Seen)> seen = [];
+        Dictionary<string, (TokenReader Reader, ConcurrentQueue<ConversationEvent> Seen)> seen = [];
         List<StreamSubscriptionHandle<byte[]>> handles = [];
         await DisturbedAsync(async ids =>
         {
             foreach (string id in ids)
             {
-                var subscriber = (new TokenReader(_driver.Host, _driver.Tenant, id), new List<ConversationEvent>());
-                seen[id] = subscriber;
+                var reader = new TokenReader(_driver.Host, _driver.Tenant, id);
+                var events = new ConcurrentQueue<ConversationEvent>();
+                seen[id] = (reader, events);
                 handles.Add(await _cluster.Streams.GetStream<byte[]>(StreamId.Create(StreamNames.Tokens, StreamNames.KeyOf(_driver.Tenant, id))).SubscribeAsync(async (bytes, _) =>
                 {
-                    IReadOnlyList<ConversationEvent> next = await subscriber.Item1.TakeAsync(Payloads.Read<TokenBatch>(bytes));
-                    lock (subscriber.Item2) subscriber.Item2.AddRange(next);
+                    foreach (ConversationEvent e in await reader.TakeAsync(Payloads.Read<TokenBatch>(bytes))) events.Enqueue(e);
                 }));
             }
 
             await _cluster.KillAsync(ids.Select(id => _cluster.OwnerOf(_driver.Tenant, id)).OfType<InProcessSiloHandle>().First());
         });
-        foreach ((string id, (TokenReader reader, List<ConversationEvent> events)) in seen)
+        foreach ((string id, (TokenReader reader, ConcurrentQueue<ConversationEvent> events)) in seen)
         {
             List<ConversationEvent> journal = await _driver.EventsAsync(id);
             await handles[seen.Keys.ToList().IndexOf(id)].UnsubscribeAsync();
-            events.AddRange(await reader.TakeAsync(TokenBatch.Of(id, [journal[^1]]))); // a subscriber that wants the end asks for it
+            foreach (ConversationEvent e in await reader.TakeAsync(TokenBatch.Of(id, [journal[^1]]))) events.Enqueue(e); // a subscriber that wants the end asks for it
             Assert.Equal(journal.Select(e => e.Seq), events.Select(e => e.Seq));
         }
     }

@@ -1,8 +1,12 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.RegularExpressions;
 using LongCtx.Server;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace LongCtx.Api.Tests;
@@ -11,6 +15,34 @@ public sealed class ServerProcessTests
 {
     readonly StringWriter output = new();
     readonly StringWriter errors = new();
+
+    [Fact]
+    public async Task Run_WithACollector_SendsItMetricsAndTraces()
+    {
+        ConcurrentDictionary<string, string> received = new();
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new());
+        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
+        await using WebApplication collector = builder.Build();
+        collector.Run(async http =>
+        {
+            using MemoryStream body = new();
+            await http.Request.Body.CopyToAsync(body);
+            received.AddOrUpdate(http.Request.Path, Encoding.Latin1.GetString(body.ToArray()), (_, before) => before + Encoding.Latin1.GetString(body.ToArray()));
+        });
+        await collector.StartAsync(TestContext.Current.CancellationToken);
+        using CancellationTokenSource stop = new();
+        ServerOptions options = new() { Urls = ["http://127.0.0.1:0"], Models = ["pg19-7m"], Threads = 1, Data = ServerOptions.NoData, Log = LogLevel.None, Otlp = new(collector.Urls.Single()) };
+        Task<int> running = ServerProcess.RunAsync(options, LocalHost.OpenAsync, output, TextWriter.Null, stop.Token);
+        while (!output.ToString().Contains("page", StringComparison.Ordinal) && !running.IsCompleted) await Task.Delay(20, TestContext.Current.CancellationToken);
+        using HttpClient client = new();
+        string address = Regex.Match(output.ToString(), "http://127.0.0.1:[0-9]+").Value;
+        Assert.True((await client.GetAsync($"{address}/v1/models", TestContext.Current.CancellationToken)).IsSuccessStatusCode);
+        await stop.CancelAsync();
+        Assert.Equal(0, await running); // what is left is sent before the end
+        Assert.Equal(["/v1/metrics", "/v1/traces"], received.Keys.Order());
+        Assert.Contains("longctx", received["/v1/metrics"], StringComparison.Ordinal);
+        Assert.Contains("/v1/models", received["/v1/traces"], StringComparison.Ordinal);
+    }
 
     [Fact]
     public async Task Run_Started_PrintsTheAddressAndStopsWhenAsked()
