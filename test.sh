@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")"
 if [ "${1:-}" = --long ]; then
-  export KILL_ROUNDS=50 CLUSTER_ROUNDS=20
+  export KILL_ROUNDS=50 CLUSTER_ROUNDS=20 INGEST_TOKENS=1000000
   shift
 fi
 

@@ -1,5 +1,8 @@
+using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json;
 using LongCtx.Api.Tests;
+using LongCtx.Engine.Tests;
 using LongCtx.Storage.Redis.Tests;
 
 namespace LongCtx.Silo.Tests;
@@ -61,6 +64,24 @@ public sealed class ProcessTests : IAsyncLifetime
         Assert.Equal(twins.Select(t => t.Texts()), talks.Select(t => t.Texts()));
         double[] pauses = [.. talks.Select(t => t.LongestPause.TotalSeconds).Order()];
         TestContext.Current.TestOutputHelper!.WriteLine($"{talks.Sum(t => t.Acknowledged.Count)} turns; longest pause of a conversation: median {pauses[pauses.Length / 2]:0.0} s, most {pauses[^1]:0.0} s");
+    }
+
+    /// <summary>The same with the load that users have for it.</summary>
+    [Fact]
+    public async Task BenchCluster_WhileASiloIsKilled_FindsNothingMissing()
+    {
+        string program = Path.Combine(Repository.Root, "client/LongCtx.Cli/bin/Release/net10.0/longctx.dll");
+        Assert.SkipUnless(File.Exists(program), $"{program} is not built: dotnet build -c Release client/LongCtx.Cli");
+        using Process bench = Process.Start(new ProcessStartInfo("dotnet",
+            [program, "bench", "cluster", "--server", _gateway.Client.BaseAddress!.ToString(), "--conversations", "4", "--subscribers", "2", "--turns", "12", "--tokens", "40", "--json"])
+        { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true })!;
+        Task<string> output = bench.StandardOutput.ReadToEndAsync(), errors = bench.StandardError.ReadToEndAsync();
+        await Task.Delay(new Random(7).Next(1500, 2500)); // in the middle of the load
+        await _silos[0].KillAsync();
+        await bench.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(120));
+        Assert.True(bench.ExitCode == 0, await errors);
+        TestContext.Current.TestOutputHelper!.WriteLine(await output);
+        Assert.Equal(48, JsonDocument.Parse(await output).RootElement.GetProperty("turns").GetInt32());
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Globalization;
 using LongCtx.Conversations.Tests;
 using LongCtx.Silo.Streams;
 using Orleans.Streams;
@@ -71,29 +72,49 @@ public abstract class StreamTests(Cluster cluster)
         Assert.Equal(journal.Select(e => e.Seq), seen.Select(e => e.Seq));
     }
 
+    /// <summary>As many as INGEST_TOKENS says (`./test.sh --long`: a million).</summary>
+    static int IngestTokens => int.Parse(Environment.GetEnvironmentVariable("INGEST_TOKENS") ?? "30000", CultureInfo.InvariantCulture);
+
     [Fact]
     public async Task Ingest_TextArrivesOnceAndInOrder()
     {
-        const int Pieces = 200;
         string id = await _driver.CreateAsync();
-        IAsyncStream<byte[]> stream = StreamOf(StreamNames.Ingest, id);
-        for (int i = 1; i <= Pieces; i++)
+        IAsyncStream<byte[]> stream = cluster.Streams.GetStream<byte[]>(StreamId.Create(StreamNames.Ingest, StreamNames.KeyOf(_driver.Tenant, id)));
+        using var enough = new CancellationTokenSource();
+        Task<long> sending = Task.Run(async () =>
         {
-            byte[] piece = Payloads.Write(new IngestBatch("book", i, [new("user", $"Line {i} of the book of the sea, which has no end. ")]));
-            await stream.OnNextAsync(piece);
-            if (i % 10 == 0) await stream.OnNextAsync(piece); // once more
-        }
+            long number = 0;
+            while (!enough.IsCancellationRequested)
+            {
+                byte[] piece = Payloads.Write(new IngestBatch("book", ++number, [new("user", Text(number))]));
+                await stream.OnNextAsync(piece);
+                if (number % 10 == 0) await stream.OnNextAsync(piece); // once more
+                while (number > Volatile.Read(ref _arrived) + 50 && !enough.IsCancellationRequested) await Task.Delay(5); // a stream takes what it is given; the sender looks how far the journal is
+            }
 
-        List<InputAppended> appended = [];
-        for (long after = 0; appended.Count < Pieces;)
+            return number;
+        });
+        long tokens = 0;
+        for (long after = 0; tokens < IngestTokens;)
         {
             EventPage page = await _driver.Host.ReadEventsAsync(_driver.Tenant, id, after, 100, TimeSpan.FromSeconds(60));
             Assert.NotEmpty(page.Events);
-            appended.AddRange(page.Events.OfType<InputAppended>());
+            foreach (InputAppended piece in page.Events.OfType<InputAppended>())
+            {
+                Assert.Equal(Volatile.Read(ref _arrived) + 1, piece.Number);
+                Assert.Equal(Text(piece.Number), piece.Messages[0].Content);
+                Interlocked.Increment(ref _arrived);
+                tokens += piece.TokenCount;
+            }
+
             after = page.Events[^1].Seq;
         }
 
-        Assert.Equal(Enumerable.Range(1, Pieces).Select(n => (long)n), appended.Select(a => a.Number));
-        Assert.All(appended, a => Assert.Equal($"Line {a.Number} of the book of the sea, which has no end. ", a.Messages[0].Content));
+        await enough.CancelAsync();
+        Assert.True(await sending >= _arrived);
+
+        static string Text(long number) => string.Concat(Enumerable.Repeat($"Line {number} of the book of the sea, which has no end. ", 20));
     }
+
+    long _arrived;
 }

@@ -6,7 +6,7 @@ namespace LongCtx.Cli.Bench;
 /// <param name="Turns">Acknowledged, each of them ended once.</param>
 /// <param name="Events">Seen by all subscribers, without a gap or a duplicate.</param>
 /// <param name="FirstTokenMs">Median time from sending a turn to its first text.</param>
-/// <param name="Recoveries">Pauses of more than a second inside a turn: a silo that died, or one that was slow.</param>
+/// <param name="Recoveries">Times of more than a second between sending a turn and its first event, or two of its events: a silo that died, or one that was slow.</param>
 internal sealed record ClusterReport(
     int Conversations, int Subscribers, int Turns, long Events, double TurnsPerSecond, double TokensPerSecond, double FirstTokenMs, RecoveryFigure Recoveries);
 
@@ -45,13 +45,15 @@ internal sealed class ClusterLoad(LongCtxClient client, int subscribers, int tok
         {
             for (int turn = 1; turn <= turns; turn++)
             {
-                long sent = Stopwatch.GetTimestamp(), last = 0;
+                long sent = Stopwatch.GetTimestamp(), last = sent;
+                bool hasBegun = false;
                 SubmitTurn question = LongCtxClient.NewTurn($"Tell me the {turn}th part of the {number}th story of the sea, at length.") with { Options = new() { MaxTokens = tokens, Sampling = SamplingOptions.Greedy } }; // the same work in every run
                 await foreach (ConversationEvent e in client.AskAsync(id, question, cancellation))
                 {
-                    if (last == 0 && e is Delta or Completed) lock (_gate) _firstTokens.Add(Stopwatch.GetElapsedTime(sent).TotalMilliseconds);
-                    if (last != 0 && Stopwatch.GetElapsedTime(last) is var pause && pause > s_pause) lock (_gate) _pauses.Add(pause.TotalSeconds);
-                    if (e is Delta or Completed) last = Stopwatch.GetTimestamp();
+                    if (Stopwatch.GetElapsedTime(last) is var pause && pause > s_pause) lock (_gate) _pauses.Add(pause.TotalSeconds);
+                    last = Stopwatch.GetTimestamp();
+                    if (!hasBegun && e is Delta or Completed) lock (_gate) _firstTokens.Add(Stopwatch.GetElapsedTime(sent).TotalMilliseconds);
+                    hasBegun |= e is Delta or Completed;
                     Interlocked.Add(ref _tokens, e is Delta or Completed ? e.TokenCount : 0);
                     if (e is Failed failed) throw new CheckFailedException($"turn {turn} of {id} failed: {failed.Message}");
                 }
