@@ -85,10 +85,19 @@ internal static class SiloProcess
 
     static async ValueTask<SiloEngine> OpenEngineAsync(SiloOptions options, IConversationStore store)
     {
-        if (options.IsGateway) return new(null, null);
+        if (options.IsGateway) return new(null, null, "");
         ModelHost models = await LocalHost.OpenModelsAsync(options.Server);
         var conversations = new ConversationOptions { Store = store, KvDirectory = Path.Combine(Data(options), "kv"), RetainEvents = options.Server.RetainEvents, Warn = Warn };
-        return new(models, new(models, conversations));
+        return new(models, new(models, conversations), await HomeAsync(Data(options)));
+    }
+
+    /// <summary>An id that lies beside the saved states and moves with them.</summary>
+    static async Task<string> HomeAsync(string directory)
+    {
+        string path = Path.Combine(directory, "home");
+        Directory.CreateDirectory(directory);
+        if (!File.Exists(path)) await File.WriteAllTextAsync(path, Guid.NewGuid().ToString());
+        return (await File.ReadAllTextAsync(path)).Trim();
     }
 
     static string Data(SiloOptions options) => options.Server.Data ?? ServerOptions.DefaultData;

@@ -72,13 +72,13 @@ public sealed class Cluster : IAsyncDisposable
     static async Task<Node> OpenAsync(RedisServer redis, bool isGateway, Func<ConversationOptions, ConversationOptions>? change, Action<IReadOnlyCollection<int>> stops)
     {
         RedisConversationStore store = await redis.OpenAsync().ConfigureAwait(false);
-        if (isGateway) return new(new(null, null), store);
+        if (isGateway) return new(new(null, null, ""), store);
         var engine = new InferenceEngine(new EngineOptions { Threads = 1, KvMemoryBytes = 64L << 20 });
         DecoderModel model = await engine.LoadDecoderAsync(Repository.Pg19, Model).ConfigureAwait(false);
         stops(model.StopTokens);
         var models = new ModelHost(engine, [model], [], new() { Policy = new PolicyOptions("endless", 256) });
         var options = new ConversationOptions { Store = store };
-        return new(new(models, new(models, change?.Invoke(options) ?? options)), store);
+        return new(new(models, new(models, change?.Invoke(options) ?? options), Guid.NewGuid().ToString()), store);
     }
 
     /// <summary>Every silo has every other one's record.</summary>

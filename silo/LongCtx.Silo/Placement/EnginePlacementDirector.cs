@@ -37,13 +37,13 @@ internal sealed class EnginePlacementDirector(CapacityTable table) : IPlacementD
     public static SiloCapacity Choose(string key, IReadOnlyList<SiloCapacity> able, Func<SiloCapacity, bool> isFresh)
     {
         double bound = Math.Max(LoadFloor, Math.Ceiling(LoadBound * (able.Sum(c => c.Load) + 1) / able.Count));
-        SiloCapacity[] order = [.. able.OrderByDescending(isFresh).ThenByDescending(c => Score(key, c.Silo))];
+        SiloCapacity[] order = [.. able.OrderByDescending(isFresh).ThenByDescending(c => Score(key, c.Home))];
         return order.FirstOrDefault(c => c.BlocksFree >= BlocksNeeded && c.Load <= bound)
             ?? order.MinBy(c => c.Queued)!; // all are full: the engine's queue is the back-pressure
     }
 
-    /// <summary>By endpoint: a silo that comes back at its address has its files again, whatever its generation.</summary>
-    static ulong Score(string key, SiloAddress silo) => BinaryPrimitives.ReadUInt64LittleEndian(SHA256.HashData(Encoding.UTF8.GetBytes($"{silo.Endpoint}|{key}")));
+    /// <summary>By the disk: a silo that comes back has its files again, whatever its address and generation.</summary>
+    static ulong Score(string key, string home) => BinaryPrimitives.ReadUInt64LittleEndian(SHA256.HashData(Encoding.UTF8.GetBytes($"{home}|{key}")));
 }
 
 /// <summary>No silo of the cluster computes this model now.</summary>

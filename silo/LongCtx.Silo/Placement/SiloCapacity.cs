@@ -10,6 +10,7 @@ namespace LongCtx.Silo.Placement;
 /// <param name="Running">Generations in its batch.</param>
 /// <param name="Queued">Generations that wait for a place.</param>
 /// <param name="IsDraining">It leaves: nothing new.</param>
+/// <param name="Home">Of its saved states; conversations come back to it, also under another address.</param>
 [GenerateSerializer, Immutable, Alias("longctx.capacity")]
 internal sealed record SiloCapacity(
     [property: Id(0)] SiloAddress Silo,
@@ -18,7 +19,8 @@ internal sealed record SiloCapacity(
     [property: Id(3)] int BlocksTotal,
     [property: Id(4)] int Running,
     [property: Id(5)] int Queued,
-    [property: Id(6)] bool IsDraining)
+    [property: Id(6)] bool IsDraining,
+    [property: Id(7)] string Home)
 {
     public int Load => Running + Queued;
 
