@@ -42,7 +42,11 @@ public sealed partial class RealServer : IAsyncLifetime
 
     public async Task StopAsync()
     {
-        if (app is not null) await app.DisposeAsync();
+        if (app is not null)
+        {
+            await app.StopAsync(); // as the process does: requests under way end first
+            await app.DisposeAsync();
+        }
         if (host is not null) await host.DisposeAsync();
         (app, host) = (null, null);
     }
