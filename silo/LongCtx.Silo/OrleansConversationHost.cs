@@ -67,11 +67,13 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
         }
     }
 
-    /// <summary>Hash of the first messages: replies of one chat find the silo that holds its keys.</summary>
+    /// <summary>Hash of what every request of a chat begins with, up to the first message of its user: its replies find the silo that holds its keys.</summary>
     static string Beginning(CompletionRequest request)
     {
-        const int MessagesMax = 2, TextMax = 256;
-        string beginning = request.Messages is { } messages ? JsonSerializer.Serialize(messages.Take(MessagesMax)) : request.Prompt![..Math.Min(TextMax, request.Prompt!.Length)];
+        const int TextMax = 256;
+        string beginning = request.Messages is { } messages
+            ? JsonSerializer.Serialize(messages.TakeWhile(m => m.Role != "user").Concat(messages.Where(m => m.Role == "user").Take(1)))
+            : request.Prompt![..Math.Min(TextMax, request.Prompt!.Length)];
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(beginning)).AsSpan(0, 8));
     }
 
