@@ -73,7 +73,7 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
         const int TextMax = 256;
         string beginning = request.Messages is { } messages
             ? JsonSerializer.Serialize(messages.TakeWhile(m => m.Role != "user").Concat(messages.Where(m => m.Role == "user").Take(1)))
-            : request.Prompt![..Math.Min(TextMax, request.Prompt!.Length)];
+            : new([.. (request.Prompt ?? "").Take(TextMax)]);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(beginning)).AsSpan(0, 8));
     }
 
