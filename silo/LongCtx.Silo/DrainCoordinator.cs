@@ -8,8 +8,7 @@ namespace LongCtx.Silo;
 /// Before a silo leaves, and before Orleans begins to deactivate anything: nothing new comes here, live turns stop at a stored token, and their conversations move.
 /// </summary>
 internal sealed partial class DrainCoordinator(
-    LocalCapacity capacity, CapacityTable table, CapacityServiceClient others, IClusterMembershipService membership, ILocalSiloDetails silo, GrainRegistry registry, SiloOptions options,
-    ILogger<DrainCoordinator> log) : ILifecycleParticipant<ISiloLifecycle>
+    LocalCapacity capacity, CapacityAnnouncer announcer, GrainRegistry registry, SiloOptions options, ILogger<DrainCoordinator> log) : ILifecycleParticipant<ISiloLifecycle>
 {
     /// <summary>Conversations that move at the same time.</summary>
     const int MovesMax = 16;
@@ -21,10 +20,7 @@ internal sealed partial class DrainCoordinator(
     async Task DrainAsync(CancellationToken cancellation)
     {
         capacity.IsDraining = true;
-        SiloCapacity own = await capacity.GetAsync();
-        table.Set(own);
-        foreach (SiloAddress other in membership.CurrentSnapshot.Members.Values.Where(m => m.Status == SiloStatus.Active && !m.SiloAddress.Equals(silo.SiloAddress)).Select(m => m.SiloAddress))
-            _ = others.On(other).PublishAsync(own);
+        await announcer.TellAllAsync();
 
         using var budget = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         budget.CancelAfter(options.DrainTime);

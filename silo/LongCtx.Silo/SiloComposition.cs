@@ -25,7 +25,7 @@ internal static class SiloComposition
     {
         silo.Services.AddSingleton(options).AddSingleton(engine).AddSingleton(store);
         silo.Services.TryAddSingleton(TimeProvider.System);
-        silo.Services.AddSingleton<GrainRegistry>().AddSingleton<CapacityTable>().AddSingleton<LocalCapacity>().AddSingleton<CapacityServiceClient>().AddSingleton<GrainCalls>();
+        silo.Services.AddSingleton<GrainRegistry>().AddSingleton<CapacityTable>().AddSingleton<LocalCapacity>().AddSingleton<CapacityServiceClient>().AddSingleton<CapacityAnnouncer>().AddSingleton<GrainCalls>();
         silo.Services.AddSingleton<OrleansConversationHost>().AddSingleton<IConversationHost>(s => s.GetRequiredService<OrleansConversationHost>())
             .AddSingleton<ICompletionHost>(s => s.GetRequiredService<OrleansConversationHost>());
         silo.Services.AddSingleton<DrainCoordinator>().AddSingleton<ILifecycleParticipant<ISiloLifecycle>>(s => s.GetRequiredService<DrainCoordinator>());

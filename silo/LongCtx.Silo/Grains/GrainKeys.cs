@@ -7,7 +7,7 @@ namespace LongCtx.Silo.Grains;
 /// </summary>
 internal static class GrainKeys
 {
-    public static string Of(ConversationKey key) => $"{Uri.EscapeDataString(key.Tenant)}/{ConversationIds.TagOf(key.Id)}/{key.Id}";
+    public static string Of(ConversationKey key) => Of(key.Tenant, ConversationIds.TagOf(key.Id), key.Id);
 
     public static string Of(string tenant, string modelTag, string rest) => $"{Uri.EscapeDataString(tenant)}/{modelTag}/{rest}";
 

@@ -1,5 +1,4 @@
 using LongCtx.Silo.Grains;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Orleans.Runtime.Services;
 using Orleans.Services;
@@ -40,7 +39,22 @@ internal sealed class LocalCapacity(SiloEngine engine, ILocalSiloDetails silo)
     }
 }
 
-internal sealed class CapacityService(GrainId id, Orleans.Runtime.Silo silo, ILoggerFactory logs, IServiceProvider services, CapacityTable table, LocalCapacity local, IClusterMembershipService membership)
+/// <summary>Tells this silo's record to others, and keeps the table to those that are alive.</summary>
+internal sealed class CapacityAnnouncer(LocalCapacity local, CapacityTable table, CapacityServiceClient clients, IClusterMembershipService membership)
+{
+    public async Task TellAllAsync()
+    {
+        SiloCapacity own = await local.GetAsync();
+        SiloAddress[] alive = [.. membership.CurrentSnapshot.Members.Values.Where(m => m.Status is SiloStatus.Active or SiloStatus.Joining).Select(m => m.SiloAddress)];
+        table.Set(own);
+        table.Keep([.. alive, own.Silo]);
+        foreach (SiloAddress other in alive.Where(s => !s.Equals(own.Silo))) _ = clients.On(other).PublishAsync(own);
+    }
+
+    public async Task TellAsync(SiloAddress silo) => _ = clients.On(silo).PublishAsync(await local.GetAsync());
+}
+
+internal sealed class CapacityService(GrainId id, Orleans.Runtime.Silo silo, ILoggerFactory logs, CapacityTable table, CapacityAnnouncer announcer)
     : GrainService(id, silo, logs), ICapacityService
 {
     static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
@@ -49,8 +63,8 @@ internal sealed class CapacityService(GrainId id, Orleans.Runtime.Silo silo, ILo
 
     public override async Task Start()
     {
-        await TellAsync(); // placement works from the first call on
-        _timer = RegisterTimer(_ => TellAsync(), null!, s_interval, s_interval);
+        await announcer.TellAllAsync(); // placement works from the first call on
+        _timer = RegisterTimer(_ => announcer.TellAllAsync(), null!, s_interval, s_interval);
         await base.Start();
     }
 
@@ -65,16 +79,6 @@ internal sealed class CapacityService(GrainId id, Orleans.Runtime.Silo silo, ILo
     {
         bool isNew = table.Find(capacity.Silo) is null;
         table.Set(capacity);
-        if (isNew) _ = services.GetRequiredService<CapacityServiceClient>().On(capacity.Silo).PublishAsync(await local.GetAsync());
-    }
-
-    async Task TellAsync()
-    {
-        SiloCapacity capacity = await local.GetAsync();
-        SiloAddress[] alive = [.. membership.CurrentSnapshot.Members.Values.Where(m => m.Status is SiloStatus.Active or SiloStatus.Joining).Select(m => m.SiloAddress)];
-        table.Set(capacity);
-        table.Keep([.. alive, capacity.Silo]);
-        var client = services.GetRequiredService<CapacityServiceClient>();
-        foreach (SiloAddress other in alive.Where(s => !s.Equals(capacity.Silo))) _ = client.On(other).PublishAsync(capacity);
+        if (isNew) await announcer.TellAsync(capacity.Silo);
     }
 }
