@@ -27,22 +27,22 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
     static ConversationModel Find(CapacityTable capacity, string? name)
     {
         IReadOnlyList<SiloModel> decoders = [.. capacity.Models.Where(m => m.VocabularySize > 0)];
-        SiloModel? found = name is null ? decoders.FirstOrDefault() : decoders.FirstOrDefault(m => m.Tag == ConversationIds.ModelTag(name) && m.Description.Read<ModelDescription>().Id == name);
-        return found is null ? throw NoModel(capacity, name, "for generating text", "decoder") : new(found.Description.Read<ModelDescription>().Id, found.VocabularySize);
+        SiloModel? found = name is null ? decoders.FirstOrDefault() : decoders.FirstOrDefault(m => m.Tag == ConversationIds.ModelTag(name) && m.Description.Id == name);
+        return found is null ? throw NoModel(capacity, name, "for generating text", "decoder") : new(found.Description.Id, found.VocabularySize);
     }
 
     static LongCtxException NoModel(CapacityTable capacity, string? name, string purpose, string kind)
     {
-        string[] known = [.. capacity.Models.Select(m => m.Description.Read<ModelDescription>()).Where(m => m.Kind == kind).Select(m => m.Id)];
+        string[] known = [.. capacity.Models.Select(m => m.Description).Where(m => m.Kind == kind).Select(m => m.Id)];
         if (known.Length == 0 && !capacity.All.Any(c => c.Models.Count > 0)) return GrainCalls.NoEngine();
         string list = known.Length == 0 ? $"there is none {purpose}" : $"{purpose} there are: {string.Join(", ", known)}";
-        return capacity.Models.Any(m => m.Description.Read<ModelDescription>().Id == name)
+        return capacity.Models.Any(m => m.Description.Id == name)
             ? new(ErrorCode.InvalidRequest, $"model {name} is no {kind}; {list}", "model")
             : new(ErrorCode.ModelNotFound, $"{(name is null ? "no model" : $"model {name}")} is loaded anywhere in the cluster; {list}", "model");
     }
 
     public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) =>
-        ValueTask.FromResult<IReadOnlyList<ModelDescription>>([.. capacity.Models.Select(m => m.Description.Read<ModelDescription>())]);
+        ValueTask.FromResult<IReadOnlyList<ModelDescription>>([.. capacity.Models.Select(m => m.Description)]);
 
     public async IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, [EnumeratorCancellation] CancellationToken cancellation = default)
     {
@@ -79,7 +79,7 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
 
     public async ValueTask<EmbeddingResult> EmbedAsync(string tenant, EmbeddingRequest request, CancellationToken cancellation = default)
     {
-        ModelDescription[] encoders = [.. capacity.Models.Select(m => m.Description.Read<ModelDescription>()).Where(m => m.Kind == "encoder")];
+        ModelDescription[] encoders = [.. capacity.Models.Select(m => m.Description).Where(m => m.Kind == "encoder")];
         ModelDescription model = encoders.FirstOrDefault(m => request.Model is null || m.Id == request.Model) ?? throw NoModel(capacity, request.Model, "for embeddings", "encoder");
         const int Places = 16; // a tenant's embeddings are spread over silos
         string key = GrainKeys.Of(tenant, ConversationIds.ModelTag(model.Id), $"embed-{Random.Shared.Next(Places)}");
@@ -91,7 +91,7 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
     {
         SiloCapacity own = await local.GetAsync();
         bool isReady = !own.IsDraining && capacity.All.Any(c => !c.IsDraining && c.Models.Count > 0);
-        return new(isReady, own.Running, own.Queued, own.BlocksTotal - own.BlocksFree, own.BlocksTotal);
+        return new(isReady, own.Running, own.Queued, own.BlocksTotal - own.BlocksFree, own.BlocksTotal) { Devices = [.. own.Devices.Select(d => new DeviceDescription(d.Kind, d.Name, d.Threads))] };
     }
 
     public async ValueTask<ConversationInfo> CreateConversationAsync(string tenant, CreateConversation request, CancellationToken cancellation = default)

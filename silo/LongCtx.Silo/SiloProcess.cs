@@ -4,6 +4,7 @@ using LongCtx.Server;
 using LongCtx.Storage.Redis;
 using LongCtx.Storage.Sqlite;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 
 namespace LongCtx.Silo;
@@ -55,8 +56,12 @@ internal static class SiloProcess
         IConversationStore store = await OpenStoreAsync(options, cancellation);
         await using (store)
         {
-            await using SiloEngine engine = await OpenEngineAsync(options, store);
-            await using WebApplication app = ServerHost.Build(options.Server, builder => builder.Host.UseOrleans(silo => silo.AddLongCtxClustering(options).AddLongCtx(options, engine, store)));
+            await using SiloEngine engine = await EngineAsync(options, store);
+            await using WebApplication app = ServerHost.Build(options.Server, builder =>
+            {
+                builder.Services.AddHostedService(_ => engine); // services start in this order and stop in the reverse one
+                builder.Host.UseOrleans(silo => silo.AddLongCtxClustering(options).AddLongCtx(options, engine, store));
+            });
             app.MapLongCtxDashboard(options.Server.Keys);
             await ServerProcess.StartAsync(app, options.Server, cancellation);
             await output.WriteLineAsync($"LongCtx silo {options.Host}:{options.SiloPort} of cluster {options.Cluster}");
@@ -83,12 +88,11 @@ internal static class SiloProcess
         }
     }
 
-    static async ValueTask<SiloEngine> OpenEngineAsync(SiloOptions options, IConversationStore store)
+    static async ValueTask<SiloEngine> EngineAsync(SiloOptions options, IConversationStore store)
     {
-        if (options.IsGateway) return new(null, null, "");
-        ModelHost models = await LocalHost.OpenModelsAsync(options.Server);
+        if (options.IsGateway) return SiloEngine.Gateway;
         var conversations = new ConversationOptions { Store = store, KvDirectory = Path.Combine(Data(options), "kv"), RetainEvents = options.Server.RetainEvents, Warn = Warn };
-        return new(models, new(models, conversations), await HomeAsync(Data(options)));
+        return new(await HomeAsync(Data(options)), () => LocalHost.OpenModelsAsync(options.Server), conversations);
     }
 
     /// <summary>An id that lies beside the saved states and moves with them.</summary>

@@ -16,4 +16,14 @@ public sealed record ModelDescription(
 }
 
 /// <summary>Load of a host, for health checks and the page.</summary>
-public sealed record HostStatus(bool Ready, int Running, int Queued, int KvBlocksUsed, int KvBlocksTotal);
+public sealed record HostStatus(bool Ready, int Running, int Queued, int KvBlocksUsed, int KvBlocksTotal)
+{
+    /// <summary>What it computes with; empty for a gateway.</summary>
+    public IReadOnlyList<DeviceDescription> Devices { get; init; } = [];
+}
+
+/// <summary>What an engine computes with.</summary>
+/// <param name="Kind">"cpu".</param>
+/// <param name="Name">The instruction set of its quickest kernels: avx512, avxvnni, avx2 or portable.</param>
+/// <param name="Threads">Threads that compute.</param>
+public sealed record DeviceDescription(string Kind, string Name, int Threads);

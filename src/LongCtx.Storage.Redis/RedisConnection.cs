@@ -47,7 +47,14 @@ internal sealed class RedisConnection(string name, ConnectionMultiplexer journal
                 var reply = lane.GetDatabase().ScriptEvaluateAsync(script, keys, values);
                 // Nobody may be waiting any more when it fails.
                 _ = reply.ContinueWith(static r => r.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
-                return await reply.WaitAsync(attempt).ConfigureAwait(false);
+                try
+                {
+                    return await reply.WaitAsync(attempt).ConfigureAwait(false);
+                }
+                catch (OperationCanceledException e) when (reply.IsCanceled && !attempt.IsCancellationRequested)
+                {
+                    throw new TimeoutException("the client gave the reply up because its connection was lost", e);
+                }
             }, cancellation).ConfigureAwait(false);
         }
         catch (Exception e) when (RedisErrors.IsFailure(e))

@@ -67,7 +67,8 @@ public sealed class ProcessTests
 
     static Process Start(params string[] arguments)
     {
-        var start = new ProcessStartInfo(Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet")
+        string dotnet = Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet";
+        var start = new ProcessStartInfo(OperatingSystem.IsLinux() ? "env" : dotnet)
         {
             UseShellExecute = false,
             RedirectStandardInput = true,
@@ -76,6 +77,12 @@ public sealed class ProcessTests
             StandardOutputEncoding = Encoding.UTF8,
             WorkingDirectory = Cli.Root,
         };
+        if (OperatingSystem.IsLinux())
+        {
+            start.ArgumentList.Add("--default-signal=INT"); // a shell that runs the tests in the background has them, and their children, ignore it
+            start.ArgumentList.Add(dotnet);
+        }
+
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "longctx.dll"));
         foreach (string argument in arguments) start.ArgumentList.Add(argument);
         return Process.Start(start)!;

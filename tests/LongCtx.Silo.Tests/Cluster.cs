@@ -72,13 +72,19 @@ public sealed class Cluster : IAsyncDisposable
     static async Task<Node> OpenAsync(RedisServer redis, bool isGateway, Func<ConversationOptions, ConversationOptions>? change, Action<IReadOnlyCollection<int>> stops)
     {
         RedisConversationStore store = await redis.OpenAsync().ConfigureAwait(false);
-        if (isGateway) return new(new(null, null, ""), store);
-        var engine = new InferenceEngine(new EngineOptions { Threads = 1, KvMemoryBytes = 64L << 20 });
-        DecoderModel model = await engine.LoadDecoderAsync(Repository.Pg19, Model).ConfigureAwait(false);
-        stops(model.StopTokens);
-        var models = new ModelHost(engine, [model], [], new() { Policy = new PolicyOptions("endless", 256) });
+        if (isGateway) return new(SiloEngine.Gateway, store);
         var options = new ConversationOptions { Store = store };
-        return new(new(models, new(models, change?.Invoke(options) ?? options), Guid.NewGuid().ToString()), store);
+        var engine = new SiloEngine(Guid.NewGuid().ToString(), OpenModelsAsync, change?.Invoke(options) ?? options);
+        await engine.StartAsync(CancellationToken.None).ConfigureAwait(false);
+        return new(engine, store);
+
+        async Task<ModelHost> OpenModelsAsync()
+        {
+            var inference = new InferenceEngine(new EngineOptions { Threads = 1, KvMemoryBytes = 64L << 20 });
+            DecoderModel model = await inference.LoadDecoderAsync(Repository.Pg19, Model).ConfigureAwait(false);
+            stops(model.StopTokens);
+            return new(inference, [model], [], new() { Policy = new PolicyOptions("endless", 256) });
+        }
     }
 
     /// <summary>Every silo has every other one's record.</summary>

@@ -10,8 +10,9 @@ public sealed class PlacementTests
 
     static readonly SiloModel s_model = new(Tag, 100, default);
 
-    static SiloCapacity Silo(int number, int generation = 1, int free = 100, int load = 0, bool hasModel = true, bool isDraining = false) =>
-        new(SiloAddress.New(new IPEndPoint(IPAddress.Loopback, 10000 * generation + number), generation), hasModel ? [s_model] : [], free, 100, load, 0, isDraining, $"disk {number}");
+    static SiloCapacity Silo(int number, int generation = 1, int free = 100, int load = 0, bool hasModel = true, bool hasDevice = true, bool isDraining = false) => new(
+        SiloAddress.New(new IPEndPoint(IPAddress.Loopback, 10000 * generation + number), generation), hasModel ? [s_model] : [], free, 100, load, 0, isDraining, $"disk {number}",
+        hasDevice ? [new("cpu", "avx2", 2)] : []);
 
     static string Key(int number) => $"tenant/{Tag}/conv_{number}";
 
@@ -20,7 +21,7 @@ public sealed class PlacementTests
     [Fact]
     public void SilosThatCannotHaveIt_NeverGetOne()
     {
-        SiloCapacity[] silos = [Silo(1), Silo(2, hasModel: false), Silo(3, isDraining: true), Silo(4, free: 0), Silo(5)];
+        SiloCapacity[] silos = [Silo(1), Silo(2, hasModel: false), Silo(3, isDraining: true), Silo(4, free: 0), Silo(5), Silo(6, hasDevice: false)];
         for (int i = 0; i < 2000; i++) Assert.Contains(Choose(Key(i), silos).Silo, new[] { silos[0].Silo, silos[4].Silo });
     }
 

@@ -32,10 +32,10 @@ internal sealed class LocalCapacity(SiloEngine engine, ILocalSiloDetails silo)
 
     public async ValueTask<SiloCapacity> GetAsync()
     {
-        if (engine.Models is not { } models) return new(silo.SiloAddress, [], 0, 0, 0, 0, IsDraining, engine.Home);
+        if (engine.Models is not { } models) return new(silo.SiloAddress, [], 0, 0, 0, 0, IsDraining, engine.Home, []);
         _models ??= [.. (await models.ListModelsAsync()).Select(m => new SiloModel(ConversationIds.ModelTag(m.Id), models.VocabularySizeOf(m.Id), m.ToWire()))];
         HostStatus status = await models.GetStatusAsync();
-        return new(silo.SiloAddress, _models, status.KvBlocksTotal - status.KvBlocksUsed, status.KvBlocksTotal, status.Running, status.Queued, IsDraining, engine.Home);
+        return new(silo.SiloAddress, _models, status.KvBlocksTotal - status.KvBlocksUsed, status.KvBlocksTotal, status.Running, status.Queued, IsDraining, engine.Home, [.. status.Devices.Select(d => new SiloDevice(d.Kind, d.Name, d.Threads))]);
     }
 }
 

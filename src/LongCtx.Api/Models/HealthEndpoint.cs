@@ -20,10 +20,12 @@ internal sealed class HealthEndpoint(ICompletionHost host, IServiceProvider serv
         http.Response.Headers.CacheControl = "no-store";
         HealthReport report = new(
             status.Ready ? "ready" : "not_ready", true, status.Ready, status.Running, status.Queued, status.KvBlocksUsed, status.KvBlocksTotal,
-            services.GetService<IConversationHost>() is not null);
+            services.GetService<IConversationHost>() is not null, status.Devices);
         await http.Response.WriteAsJsonAsync(report, ApiJson.Instance.HealthReport, cancellationToken: http.RequestAborted);
     }
 }
 
 /// <param name="Conversations">Whether this server keeps any.</param>
-internal sealed record HealthReport(string Status, bool Live, bool Ready, int Running, int Queued, int KvBlocksUsed, int KvBlocksTotal, bool Conversations);
+/// <param name="Devices">What it computes with; a gateway has none.</param>
+internal sealed record HealthReport(
+    string Status, bool Live, bool Ready, int Running, int Queued, int KvBlocksUsed, int KvBlocksTotal, bool Conversations, IReadOnlyList<DeviceDescription> Devices);

@@ -32,7 +32,7 @@ public sealed partial class ModelHost
     public ValueTask<HostStatus> GetStatusAsync(CancellationToken cancellation = default)
     {
         var status = Engine.Status;
-        return ValueTask.FromResult(new HostStatus(true, status.Running, status.Queued, status.BlocksUsed, status.BlocksTotal));
+        return ValueTask.FromResult(new HostStatus(true, status.Running, status.Queued, status.BlocksUsed, status.BlocksTotal) { Devices = [Engine.Device] });
     }
 
     /// <summary>Token ids of a decoder are below it; 0 for an encoder.</summary>

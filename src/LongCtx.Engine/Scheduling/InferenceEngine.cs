@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Cpu;
+using LongCtx.Engine.Files;
 using LongCtx.Engine.Kernels;
 using LongCtx.Engine.Models;
 using LongCtx.Engine.Sampling;
@@ -35,6 +36,8 @@ public sealed partial class InferenceEngine : IAsyncDisposable
     }
 
     public EngineOptions Options { get; }
+
+    public DeviceDescription Device => new("cpu", KernelPaths.For(TensorType.F32).ToString().ToLowerInvariant(), Options.Threads);
 
     public EngineStatus Status
     {
