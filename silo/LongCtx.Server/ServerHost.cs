@@ -51,7 +51,7 @@ public static class ServerHost
     static void AddLogging(ILoggingBuilder logging, LogLevel level)
     {
         logging.SetMinimumLevel(level);
-        if (level is LogLevel.Information) logging.AddFilter("Microsoft", LogLevel.Warning);
+        if (level is LogLevel.Information) logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("Orleans", LogLevel.Warning);
         // Kestrel logs a failed bind with its stack; the process says it in one line.
         logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
         logging.AddSimpleConsole(o => o.SingleLine = true);

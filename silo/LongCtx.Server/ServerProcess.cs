@@ -48,12 +48,12 @@ public static class ServerProcess
         }
         try
         {
-            if (arguments.Any(a => a.StartsWith("--new-key", StringComparison.Ordinal)))
+            if (NewKey(arguments) is { } made)
             {
-                if (arguments is not ["--new-key", var tenant]) throw new LongCtxException(ErrorCode.InvalidRequest, "--new-key takes a tenant and stands alone: --new-key alice");
-                await output.WriteLineAsync(NewKey(tenant));
+                await output.WriteLineAsync(made);
                 return 0;
             }
+
             ServerOptions options = ServerSettings.Read(arguments, EnvironmentVariables(), Environment.CurrentDirectory);
             return await RunAsync(options, open, output, errors, cancellation);
         }
@@ -88,8 +88,11 @@ public static class ServerProcess
         }
     }
 
-    static string NewKey(string tenant)
+    /// <summary>A new key and what to do with it, when the arguments ask for one; otherwise null.</summary>
+    internal static string? NewKey(IReadOnlyList<string> arguments)
     {
+        if (!arguments.Any(a => a.StartsWith("--new-key", StringComparison.Ordinal))) return null;
+        if (arguments is not ["--new-key", var tenant]) throw new LongCtxException(ErrorCode.InvalidRequest, "--new-key takes a tenant and stands alone: --new-key alice");
         (string secret, ApiKey key) = ApiKey.New(tenant);
         return $$"""
             {{secret}}

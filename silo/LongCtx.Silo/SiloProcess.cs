@@ -39,6 +39,12 @@ internal static class SiloProcess
 
         try
         {
+            if (ServerProcess.NewKey(arguments) is { } made)
+            {
+                await output.WriteLineAsync(made);
+                return 0;
+            }
+
             SiloOptions options = SiloOptions.Read(arguments, ServerProcess.EnvironmentVariables(), Environment.CurrentDirectory);
             await RunAsync(options, output, cancellation);
             return 0;

@@ -12,7 +12,9 @@ namespace LongCtx;
 [JsonDerivedType(typeof(Delta), Delta.Kind)]
 [JsonDerivedType(typeof(Evicted), Evicted.Kind)]
 [JsonDerivedType(typeof(Recalled), Recalled.Kind)]
+[JsonDerivedType(typeof(AdapterConfigured), AdapterConfigured.Kind)]
 [JsonDerivedType(typeof(AdapterUpdated), AdapterUpdated.Kind)]
+[JsonDerivedType(typeof(AdapterRejected), AdapterRejected.Kind)]
 [JsonDerivedType(typeof(Completed), Completed.Kind)]
 [JsonDerivedType(typeof(Failed), Failed.Kind)]
 [JsonDerivedType(typeof(Cancelled), Cancelled.Kind)]
@@ -101,10 +103,37 @@ public sealed record Recalled(IReadOnlyList<int> Segments) : ConversationEvent
     public const string Kind = "recalled";
 }
 
-/// <summary>The conversation's adapter changed: tokens from <paramref name="FirstToken"/> on are computed under it.</summary>
-public sealed record AdapterUpdated(string Digest, long FirstToken) : ConversationEvent
+/// <summary>The conversation learns from its own text from here on, in this way.</summary>
+/// <param name="Settings">In effect from here on.</param>
+/// <param name="From">The first token that it learns.</param>
+public sealed record AdapterConfigured(AdapterSettings Settings, long From) : ConversationEvent
 {
+    public const string Kind = "adapter_configured";
+}
+
+/// <summary>
+/// The conversation's adapter changed: keys of tokens from <paramref name="FirstToken"/> on are computed under it. Its state is stored before this event is.
+/// </summary>
+/// <param name="Version">Counts on over resets; 0 is the base model.</param>
+/// <param name="Digest">Names the weights; empty for the base model.</param>
+public sealed record AdapterUpdated(int Version, string Digest, long FirstToken) : ConversationEvent
+{
+    /// <summary>What was learned; null for a reset.</summary>
+    public AdapterUpdate? Update { get; init; }
+
+    /// <summary>The cache was given up: sinks and window before <see cref="FirstToken"/> are computed anew under this version.</summary>
+    public bool IsRefill { get; init; }
+
+    /// <summary>Nothing more is learned.</summary>
+    public bool IsDisabled { get; init; }
+
     public const string Kind = "adapter_updated";
+}
+
+/// <summary>A chunk was learned and the result thrown away: <see cref="AdapterUpdate.Rejected"/> says why. The version before stays in use.</summary>
+public sealed record AdapterRejected(AdapterUpdate Update) : ConversationEvent
+{
+    public const string Kind = "adapter_rejected";
 }
 
 /// <summary>The reply is whole.</summary>

@@ -240,6 +240,57 @@ public sealed class ConversationMachine
         Flush(now);
     }
 
+    /// <summary>The conversation learns from its own text from here on. Answers with the <see cref="AdapterState"/> after it.</summary>
+    /// <param name="request">Comes back in the <see cref="Answer"/>.</param>
+    /// <param name="settings">Valid ones.</param>
+    /// <param name="capacity">Of the window: without other settings, the text that it holds is the first to be learned.</param>
+    /// <param name="now">Unix milliseconds.</param>
+    public void ConfigureAdapter(object request, AdapterSettings settings, int capacity, long now)
+    {
+        if (RefuseIfBusy(request)) return;
+        if (_state.Adapter is { Versions.IsEmpty: false } adapter && !adapter.Settings.HasShapeOf(settings))
+        {
+            Refuse(request, ErrorCode.Conflict, $"version {adapter.Current.Number} of the adapter has rank {adapter.Settings.Rank} on {string.Join(", ", adapter.Settings.Targets)}: reset it before you change rank, alpha or targets");
+            return;
+        }
+
+        Enqueue(new AdapterConfigured(settings, Math.Max(0, _state.Tokens - (settings.StartAfter ?? capacity))) { At = now }, [], request);
+        Flush(now);
+    }
+
+    /// <summary>Back to the base model: everything that was computed under the adapter is given up. Answers with the <see cref="AdapterState"/> after it.</summary>
+    public void ResetAdapter(object request, bool disable, long now)
+    {
+        if (RefuseIfBusy(request)) return;
+        if (_state.Adapter is not { } adapter) Refuse(request, ErrorCode.NotFound, $"conversation {_key.Id} has no adapter");
+        else
+        {
+            Enqueue(new AdapterUpdated(0, "", _state.Tokens) { IsRefill = !adapter.Versions.IsEmpty, IsDisabled = disable, At = now }, [], request);
+            Flush(now);
+        }
+    }
+
+    /// <summary>A chunk was learned and its state is stored: from <paramref name="firstToken"/> on, keys are to be computed under it.</summary>
+    /// <param name="update">Of the next version.</param>
+    /// <param name="digest">Of its weights.</param>
+    /// <param name="firstToken">Nothing at or behind it has been computed yet.</param>
+    /// <param name="isRefill">The cache before it is to be computed anew.</param>
+    /// <param name="now">Unix milliseconds.</param>
+    public void AdapterLearned(AdapterUpdate update, string digest, long firstToken, bool isRefill, long now)
+    {
+        if (HasLeft || _state.Adapter is not { } adapter || adapter.TrainedTo != update.From) return;
+        Enqueue(new AdapterUpdated(update.Version, digest, firstToken) { Update = update, IsRefill = isRefill, At = now }, [], null);
+        Flush(now);
+    }
+
+    /// <summary>A chunk was learned in vain.</summary>
+    public void AdapterFailed(AdapterUpdate update, long now)
+    {
+        if (HasLeft || _state.Adapter is not { } adapter || adapter.TrainedTo != update.From) return;
+        Enqueue(new AdapterRejected(update) { At = now }, [], null);
+        Flush(now);
+    }
+
     public void Tick(long now) => Flush(now);
 
     /// <summary>The store has answered the append.</summary>
@@ -279,6 +330,13 @@ public sealed class ConversationMachine
                 break;
             case InputAppended i:
                 Reply(request!, new InputAck(i.Seq, i.Turn, true));
+                break;
+            case AdapterConfigured:
+                Reply(request!, _state.Adapter!);
+                break;
+            case AdapterUpdated u:
+                _effects.Enqueue(new UseAdapter(u));
+                if (request is not null) Reply(request, _state.Adapter!);
                 break;
             case Completed or Failed or Cancelled:
                 foreach (object cancel in _cancels) Reply(cancel, _ended!);

@@ -58,6 +58,9 @@ public sealed record ConversationState
     /// <summary>Newest number of each producer, and the event that holds it.</summary>
     public ImmutableDictionary<string, Fed> Producers { get; init; } = ImmutableDictionary<string, Fed>.Empty;
 
+    /// <summary>The temporary adapter; null where none was ever asked for.</summary>
+    public AdapterState? Adapter { get; init; }
+
     public const string Reply = "reply";
 
     public static ConversationState Parse(string json) =>
@@ -96,6 +99,9 @@ public sealed record ConversationState
                 SegmentHash = v.Hash,
                 TailSeq = v.TailSeq,
             },
+            AdapterConfigured c => next with { Adapter = (Adapter ?? new(c.Settings)) with { Settings = c.Settings, IsEnabled = true, TrainedTo = Math.Max(c.From, Adapter?.TrainedTo ?? 0) } },
+            AdapterUpdated u => next with { Adapter = Adapter?.After(u) },
+            AdapterRejected r => next with { Adapter = Adapter?.After(r) },
             Completed c => next with { Live = null, Beyond = c.Beyond },
             Failed or Cancelled => next with { Live = null },
             _ => next,
