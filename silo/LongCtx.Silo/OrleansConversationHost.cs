@@ -96,7 +96,9 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
 
     public async ValueTask<ConversationInfo> CreateConversationAsync(string tenant, CreateConversation request, CancellationToken cancellation = default)
     {
+        request.Adapter?.Validate();
         ConversationInfo created = await _stored.CreateAsync(tenant, request, cancellation);
+        if (request.Adapter is { } adapter) await ConfigureAdapterAsync(tenant, created.Id, adapter, cancellation);
         if (request.FirstInput is not { } first) return created;
         await AppendInputAsync(tenant, created.Id, first, cancellation);
         return await GetConversationAsync(tenant, created.Id, cancellation);
@@ -126,8 +128,7 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
     {
         IConversationGrain grain = Grain(tenant, id);
         Wire command = request.ToWire();
-        while (true)
-            if (await AskOwnerAsync<TurnTicket?>(tenant, id, () => grain.SubmitTurnAsync(command), cancellation) is { } ticket) return ticket;
+        return await AskInLineAsync<TurnTicket>(tenant, id, () => grain.SubmitTurnAsync(command), cancellation);
     }
 
     public async ValueTask<InputAck> AppendInputAsync(string tenant, string id, AppendInput request, CancellationToken cancellation = default)
@@ -135,8 +136,7 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
         IConversationGrain grain = Grain(tenant, id);
         Wire command = request.ToWire();
         string requestId = Guid.CreateVersion7().ToString();
-        while (true)
-            if (await AskOwnerAsync<InputAck?>(tenant, id, () => grain.AppendInputAsync(command, requestId), cancellation) is { } ack) return ack;
+        return await AskInLineAsync<InputAck>(tenant, id, () => grain.AppendInputAsync(command, requestId), cancellation);
     }
 
     public ValueTask<TurnInfo> CancelTurnAsync(string tenant, string id, int turn, CancellationToken cancellation = default)
@@ -175,10 +175,36 @@ internal sealed class OrleansConversationHost(GrainCalls calls, IGrainFactory gr
     public ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default) =>
         _stored.ForkAsync(tenant, id, seq, idempotencyKey, cancellation);
 
+    public ValueTask<AdapterInfo> GetAdapterAsync(string tenant, string id, CancellationToken cancellation = default) => _stored.GetAdapterAsync(tenant, id, cancellation);
+
+    public ValueTask<AdapterInfo> ConfigureAdapterAsync(string tenant, string id, AdapterSettings settings, CancellationToken cancellation = default)
+    {
+        IConversationGrain grain = Grain(tenant, id);
+        Wire command = settings.ToWire();
+        string requestId = Guid.CreateVersion7().ToString();
+        return AskInLineAsync<AdapterInfo>(tenant, id, () => grain.ConfigureAdapterAsync(command, requestId), cancellation);
+    }
+
+    public ValueTask<AdapterInfo> ResetAdapterAsync(string tenant, string id, bool disable, CancellationToken cancellation = default)
+    {
+        IConversationGrain grain = Grain(tenant, id);
+        string requestId = Guid.CreateVersion7().ToString();
+        return AskInLineAsync<AdapterInfo>(tenant, id, () => grain.ResetAdapterAsync(disable, requestId), cancellation);
+    }
+
+    public ValueTask<AdapterExport> ExportAdapterAsync(string tenant, string id, CancellationToken cancellation = default) => _stored.ExportAdapterAsync(tenant, id, cancellation);
+
     public IAsyncEnumerable<string> ExportAsync(string tenant, string id, CancellationToken cancellation = default) => _stored.ExportAsync(tenant, id, cancellation);
 
     public ValueTask<ConversationInfo> ImportAsync(string tenant, IAsyncEnumerable<string> lines, CancellationToken cancellation = default) =>
         _stored.ImportAsync(tenant, lines, cancellation);
+
+    /// <summary>A request that stands in line behind a live turn is asked for again until it has an answer.</summary>
+    async ValueTask<T> AskInLineAsync<T>(string tenant, string id, Func<ValueTask<Wire>> call, CancellationToken cancellation) where T : class
+    {
+        while (true)
+            if (await AskOwnerAsync<T?>(tenant, id, call, cancellation) is { } answer) return answer;
+    }
 
     /// <summary>Where no silo could own it, the store says first whether it is there at all.</summary>
     async ValueTask<T> AskOwnerAsync<T>(string tenant, string id, Func<ValueTask<Wire>> call, CancellationToken cancellation)

@@ -50,6 +50,26 @@ public interface IConversationHost : ICompletionHost
     /// </summary>
     ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default);
 
+    /// <summary>The temporary adapter as the journal has it.</summary>
+    ValueTask<AdapterInfo> GetAdapterAsync(string tenant, string id, CancellationToken cancellation = default);
+
+    /// <summary>The conversation learns from its own text from here on. Waits for a live turn to end.</summary>
+    /// <exception cref="LongCtxException">A setting is out of its range or cannot be honoured here, or needs a reset first.</exception>
+    ValueTask<AdapterInfo> ConfigureAdapterAsync(string tenant, string id, AdapterSettings settings, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Back to the base model: whatever was computed under the adapter is given up, and what was learned is erased. Waits for a live turn to end.
+    /// </summary>
+    /// <param name="tenant">Whose conversation.</param>
+    /// <param name="id">Which.</param>
+    /// <param name="disable">And learn nothing more; otherwise it learns from what comes.</param>
+    /// <param name="cancellation">Stops waiting.</param>
+    ValueTask<AdapterInfo> ResetAdapterAsync(string tenant, string id, bool disable, CancellationToken cancellation = default);
+
+    /// <summary>The version in use as the files of a PEFT directory.</summary>
+    /// <exception cref="LongCtxException"><see cref="ErrorCode.NotFound"/>: nothing was learned yet.</exception>
+    ValueTask<AdapterExport> ExportAdapterAsync(string tenant, string id, CancellationToken cancellation = default);
+
     /// <summary>Everything that is needed to import it elsewhere, as lines of JSON: one header, then one line for each event.</summary>
     IAsyncEnumerable<string> ExportAsync(string tenant, string id, CancellationToken cancellation = default);
 

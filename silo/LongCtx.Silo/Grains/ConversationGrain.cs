@@ -87,6 +87,15 @@ internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry
 
     public ValueTask<Wire> CancelTurnAsync(int turn) => WireJson.AnswerAsync(() => AskAsync(owner => owner.CancelAsync(turn)));
 
+    public ValueTask<Wire> ConfigureAdapterAsync(Wire settings, string requestId)
+    {
+        var adapter = settings.Read<AdapterSettings>();
+        return WireJson.AnswerAsync(() => InLineAsync("configure " + requestId, owner => owner.ConfigureAdapterAsync(adapter)));
+    }
+
+    public ValueTask<Wire> ResetAdapterAsync(bool disable, string requestId) =>
+        WireJson.AnswerAsync(() => InLineAsync("reset " + requestId, owner => owner.ResetAdapterAsync(disable)));
+
     public ValueTask WakeAsync() => ValueTask.CompletedTask;
 
     public async ValueTask AbandonAsync()

@@ -26,6 +26,14 @@ internal interface IConversationGrain : IGrainWithStringKey
     [AlwaysInterleave, Alias("cancel")]
     ValueTask<Wire> CancelTurnAsync(int turn);
 
+    /// <summary>A value of null: it still waits for the live turn to end; ask again.</summary>
+    [AlwaysInterleave, Alias("configure-adapter")]
+    ValueTask<Wire> ConfigureAdapterAsync(Wire settings, string requestId);
+
+    /// <summary>As <see cref="ConfigureAdapterAsync"/>.</summary>
+    [AlwaysInterleave, Alias("reset-adapter")]
+    ValueTask<Wire> ResetAdapterAsync(bool disable, string requestId);
+
     /// <summary>Does nothing but activate, which goes on with a turn that was live.</summary>
     [AlwaysInterleave, Alias("wake")]
     ValueTask WakeAsync();

@@ -61,6 +61,9 @@ public sealed record AdapterSettings
     /// <summary>Whether weights learned under these settings fit weights learned under the others.</summary>
     public bool HasShapeOf(AdapterSettings other) => Rank == other.Rank && Alpha.Equals(other.Alpha) && Targets.ToHashSet(StringComparer.Ordinal).SetEquals(other.Targets);
 
+    /// <summary>Whether both ask for the same.</summary>
+    public bool IsSameAs(AdapterSettings other) => HasShapeOf(other) && this with { Targets = other.Targets } == other;
+
     /// <exception cref="LongCtxException">A value is out of its range.</exception>
     public void Validate()
     {
@@ -117,4 +120,13 @@ public sealed record AdapterUpdate(long From, long To, int Version, IReadOnlyLis
 
     /// <summary>Why the update was rejected; null for one that was accepted.</summary>
     public string? Rejected { get; init; }
+}
+
+/// <summary>An adapter as a PEFT directory holds it.</summary>
+/// <param name="Version">Of the conversation's adapter.</param>
+/// <param name="Config">adapter_config.json</param>
+/// <param name="Weights">adapter_model.safetensors</param>
+public sealed record AdapterExport(int Version, ReadOnlyMemory<byte> Config, ReadOnlyMemory<byte> Weights)
+{
+    public const string ConfigName = "adapter_config.json", WeightsName = "adapter_model.safetensors";
 }

@@ -31,6 +31,9 @@ public sealed record CreateConversation(string? Model, IReadOnlyDictionary<strin
     /// <summary>Messages that the conversation begins with.</summary>
     public IReadOnlyList<ChatMessage> Messages { get; init; } = [];
 
+    /// <summary>How it learns from its own text; null: it does not.</summary>
+    public AdapterSettings? Adapter { get; init; }
+
     /// <summary>The same as a piece that is appended once, however often the creation is repeated; null when there are none.</summary>
     public AppendInput? FirstInput => Messages.Count == 0 ? null : new(Messages) { Producer = "create", Number = 1 };
 }

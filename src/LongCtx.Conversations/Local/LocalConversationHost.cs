@@ -56,7 +56,9 @@ public sealed class LocalConversationHost : IConversationHost, IAsyncDisposable
 
     public async ValueTask<ConversationInfo> CreateConversationAsync(string tenant, CreateConversation request, CancellationToken cancellation = default)
     {
+        request.Adapter?.Validate();
         ConversationInfo created = await Stored.CreateAsync(tenant, request, cancellation).ConfigureAwait(false);
+        if (request.Adapter is { } adapter) await ConfigureAdapterAsync(tenant, created.Id, adapter, cancellation).ConfigureAwait(false);
         if (request.FirstInput is not { } first) return created;
         await AppendInputAsync(tenant, created.Id, first, cancellation).ConfigureAwait(false);
         return await GetConversationAsync(tenant, created.Id, cancellation).ConfigureAwait(false);
@@ -105,6 +107,16 @@ public sealed class LocalConversationHost : IConversationHost, IAsyncDisposable
 
     public ValueTask<ConversationInfo> ForkAsync(string tenant, string id, long? seq, string? idempotencyKey = null, CancellationToken cancellation = default) =>
         Stored.ForkAsync(tenant, id, seq, idempotencyKey, cancellation);
+
+    public ValueTask<AdapterInfo> GetAdapterAsync(string tenant, string id, CancellationToken cancellation = default) => Stored.GetAdapterAsync(tenant, id, cancellation);
+
+    public ValueTask<AdapterInfo> ConfigureAdapterAsync(string tenant, string id, AdapterSettings settings, CancellationToken cancellation = default) =>
+        new(OnOwnerAsync(new(tenant, id), owner => owner.ConfigureAdapterAsync(settings), cancellation));
+
+    public ValueTask<AdapterInfo> ResetAdapterAsync(string tenant, string id, bool disable, CancellationToken cancellation = default) =>
+        new(OnOwnerAsync(new(tenant, id), owner => owner.ResetAdapterAsync(disable), cancellation));
+
+    public ValueTask<AdapterExport> ExportAdapterAsync(string tenant, string id, CancellationToken cancellation = default) => Stored.ExportAdapterAsync(tenant, id, cancellation);
 
     public IAsyncEnumerable<string> ExportAsync(string tenant, string id, CancellationToken cancellation = default) => Stored.ExportAsync(tenant, id, cancellation);
 

@@ -47,6 +47,22 @@ public sealed record AdapterState(AdapterSettings Settings)
         return end <= tokens ? (TrainedTo, end) : null;
     }
 
+    public AdapterInfo ToInfo()
+    {
+        double tokens = 0, gain = 0; // of log-likelihood, in nats
+        foreach (AdapterUpdate update in History)
+        {
+            if (update.Loss.Count == 0) continue;
+            tokens += update.To - update.From;
+            gain += (update.To - update.From) * (update.BaseLoss - update.Loss[0]);
+        }
+
+        return new(Settings, IsEnabled, Current.Number, Current.Digest, Current.FirstToken, TrainedTo, History)
+        {
+            GainPercent = tokens > 0 ? 100 * (1 - Math.Exp(-gain / tokens)) : null,
+        };
+    }
+
     public AdapterState After(AdapterUpdated e)
     {
         var versions = e.IsRefill ? [] : Versions;

@@ -240,7 +240,7 @@ public sealed class ConversationMachine
         Flush(now);
     }
 
-    /// <summary>The conversation learns from its own text from here on. Answers with the <see cref="AdapterState"/> after it.</summary>
+    /// <summary>The conversation learns from its own text from here on. Answers with the <see cref="AdapterInfo"/> after it.</summary>
     /// <param name="request">Comes back in the <see cref="Answer"/>.</param>
     /// <param name="settings">Valid ones.</param>
     /// <param name="capacity">Of the window: without other settings, the text that it holds is the first to be learned.</param>
@@ -258,7 +258,7 @@ public sealed class ConversationMachine
         Flush(now);
     }
 
-    /// <summary>Back to the base model: everything that was computed under the adapter is given up. Answers with the <see cref="AdapterState"/> after it.</summary>
+    /// <summary>Back to the base model: everything that was computed under the adapter is given up. Answers with the <see cref="AdapterInfo"/> after it.</summary>
     public void ResetAdapter(object request, bool disable, long now)
     {
         if (RefuseIfBusy(request)) return;
@@ -332,11 +332,11 @@ public sealed class ConversationMachine
                 Reply(request!, new InputAck(i.Seq, i.Turn, true));
                 break;
             case AdapterConfigured:
-                Reply(request!, _state.Adapter!);
+                Reply(request!, _state.Adapter!.ToInfo());
                 break;
             case AdapterUpdated u:
                 _effects.Enqueue(new UseAdapter(u));
-                if (request is not null) Reply(request, _state.Adapter!);
+                if (request is not null) Reply(request, _state.Adapter!.ToInfo());
                 break;
             case Completed or Failed or Cancelled:
                 foreach (object cancel in _cancels) Reply(cancel, _ended!);

@@ -35,7 +35,7 @@ public sealed record StopReply : Effect;
 /// <summary>Compute keys from <see cref="AdapterUpdated.FirstToken"/> on under another version: its event is stored.</summary>
 public sealed record UseAdapter(AdapterUpdated Update) : Effect;
 
-/// <summary>Answer a request: a <see cref="TurnTicket"/>, <see cref="InputAck"/>, <see cref="TurnInfo"/> or <see cref="AdapterState"/>, or the failure.</summary>
+/// <summary>Answer a request: a <see cref="TurnTicket"/>, <see cref="InputAck"/>, <see cref="TurnInfo"/> or <see cref="AdapterInfo"/>, or the failure.</summary>
 public sealed record Answer(object Request, object? Result, Exception? Failure) : Effect;
 
 /// <summary>This owner is done with the conversation: another one has it, or the store does not take its writes. What was not stored was never shown.</summary>

@@ -104,6 +104,25 @@ public sealed class ConversationOwner
         _machine.Cancel(request, turn, known, _services.Now());
     }, isOrderly: false);
 
+    /// <summary>As <see cref="IConversationHost.ConfigureAdapterAsync"/>. The same settings again change nothing.</summary>
+    public Task<AdapterInfo> ConfigureAdapterAsync(AdapterSettings settings)
+    {
+        settings.Validate();
+        return AskAsync<AdapterInfo>(true, request =>
+        {
+            if (_machine.State.Adapter is { IsEnabled: true } adapter && adapter.Settings.IsSameAs(settings)) request.Answer.TrySetResult(adapter.ToInfo());
+            else _machine.ConfigureAdapter(request, settings, _decoder.DefaultPolicy.Capacity, _services.Now());
+            return ValueTask.CompletedTask;
+        });
+    }
+
+    /// <summary>As <see cref="IConversationHost.ResetAdapterAsync"/>.</summary>
+    public Task<AdapterInfo> ResetAdapterAsync(bool disable) => AskAsync<AdapterInfo>(true, request =>
+    {
+        _machine.ResetAdapter(request, disable, _services.Now());
+        return ValueTask.CompletedTask;
+    });
+
     /// <summary>Stops at a stored token, saves the cache and ends. A live turn stays live in the journal.</summary>
     public Task ParkAsync()
     {
