@@ -9,5 +9,6 @@ internal static class EvalCommand
         EvalPerplexityCommand.Create(terminal),
         EvalPasskeyCommand.Create(terminal),
         EvalFreeCommand.Create(terminal),
+        EvalTempLoraCostCommand.Create(terminal),
     };
 }
