@@ -73,6 +73,11 @@ public sealed unsafe class CpuModelRunner : IModelRunner
 
     internal KvMemory Memory => _memory;
 
+    /// <summary>For training, which goes over the same weights with the same threads, between two steps.</summary>
+    internal DecoderWeights Weights => _weights;
+
+    internal WorkerPool Workers => _workers;
+
     public void Step(StepBatch batch)
     {
         int rows = batch.RowCount;

@@ -41,6 +41,7 @@ internal sealed unsafe class DecoderWeights : IDisposable
     readonly List<nint> _vectors = [];
     readonly List<PackedMatrix> _matrices = [];
     readonly WorkerPool _workers;
+    readonly int[]? _queryOrder, _keyOrder;
 
     DecoderWeights(ModelSource source, WorkerPool workers)
     {
@@ -51,7 +52,8 @@ internal sealed unsafe class DecoderWeights : IDisposable
         (InverseFrequencies, AttentionScale) = (rope.InverseFrequencies, rope.AttentionScale);
         _embedding = source.Require(TensorSlot.TokenEmbedding);
         OutputNorm = Vector(TensorSlot.OutputNorm, 0);
-        Output = Pack([Source(Config.TiedEmbeddings ? TensorSlot.TokenEmbedding : TensorSlot.Output, 0)]);
+        (_queryOrder, _keyOrder) = (HeadOrder(Config.QueryHeadCount), HeadOrder(Config.KeyValueHeadCount));
+        Output = Pack([OutputSource]);
         Layers = new DecoderLayer[Config.LayerCount];
         for (int i = 0; i < Layers.Length; i++) Layers[i] = LoadLayer(i);
     }
@@ -79,25 +81,21 @@ internal sealed unsafe class DecoderWeights : IDisposable
             Dequantizer.ToFloat32(_embedding.Type, _source.File.Row(_embedding, tokens[i]), new Span<float>(hidden + (long)i * width, width));
     }
 
-    DecoderLayer LoadLayer(int layer)
+    DecoderLayer LoadLayer(int layer) => new()
     {
-        int[]? queryOrder = HeadOrder(Config.QueryHeadCount), keyOrder = HeadOrder(Config.KeyValueHeadCount);
-        return new()
-        {
-            AttentionNorm = Vector(TensorSlot.AttentionNorm, layer),
-            QueryKeyValue = Pack([Source(TensorSlot.Query, layer, queryOrder), Source(TensorSlot.Key, layer, keyOrder), Source(TensorSlot.Value, layer)]),
-            QueryKeyValueBias = Config.HasQkvBias ? Stack((TensorSlot.QueryBias, queryOrder), (TensorSlot.KeyBias, keyOrder), (TensorSlot.ValueBias, null), layer) : null,
-            QueryNorm = Config.HasQkNorm ? Vector(TensorSlot.QueryNorm, layer) : null,
-            KeyNorm = Config.HasQkNorm ? Vector(TensorSlot.KeyNorm, layer) : null,
-            AttentionOutput = Pack([Source(TensorSlot.AttentionOutput, layer)]),
-            AttentionOutputBias = Config.HasAttentionOutputBias ? Vector(TensorSlot.AttentionOutputBias, layer) : null,
-            FeedForwardNorm = Vector(TensorSlot.FeedForwardNorm, layer),
-            GateUp = Pack([Source(TensorSlot.Gate, layer), Source(TensorSlot.Up, layer)]),
-            GateUpBias = Config.HasFeedForwardBias ? Stack((TensorSlot.GateBias, null), (TensorSlot.UpBias, null), default, layer) : null,
-            Down = Pack([Source(TensorSlot.Down, layer)]),
-            DownBias = Config.HasFeedForwardBias ? Vector(TensorSlot.DownBias, layer) : null,
-        };
-    }
+        AttentionNorm = Vector(TensorSlot.AttentionNorm, layer),
+        QueryKeyValue = Pack([Source(TensorSlot.Query, layer), Source(TensorSlot.Key, layer), Source(TensorSlot.Value, layer)]),
+        QueryKeyValueBias = Config.HasQkvBias ? Stack((TensorSlot.QueryBias, _queryOrder), (TensorSlot.KeyBias, _keyOrder), (TensorSlot.ValueBias, null), layer) : null,
+        QueryNorm = Config.HasQkNorm ? Vector(TensorSlot.QueryNorm, layer) : null,
+        KeyNorm = Config.HasQkNorm ? Vector(TensorSlot.KeyNorm, layer) : null,
+        AttentionOutput = Pack([Source(TensorSlot.AttentionOutput, layer)]),
+        AttentionOutputBias = Config.HasAttentionOutputBias ? Vector(TensorSlot.AttentionOutputBias, layer) : null,
+        FeedForwardNorm = Vector(TensorSlot.FeedForwardNorm, layer),
+        GateUp = Pack([Source(TensorSlot.Gate, layer), Source(TensorSlot.Up, layer)]),
+        GateUpBias = Config.HasFeedForwardBias ? Stack((TensorSlot.GateBias, null), (TensorSlot.UpBias, null), default, layer) : null,
+        Down = Pack([Source(TensorSlot.Down, layer)]),
+        DownBias = Config.HasFeedForwardBias ? Vector(TensorSlot.DownBias, layer) : null,
+    };
 
     /// <summary>
     /// Rows of Q and K in half-split order: llama.cpp's converter interleaves them for architecture llama, so that file row 2i is row i of
@@ -117,11 +115,21 @@ internal sealed unsafe class DecoderWeights : IDisposable
         return order;
     }
 
-    RowSource Source(TensorSlot slot, int layer, int[]? order = null)
+    /// <summary>A matrix as it lies in the file, its rows in the engine's order.</summary>
+    public RowSource Source(TensorSlot slot, int layer)
     {
         TensorInfo t = _source.Require(slot, layer);
+        int[]? order = slot switch
+        {
+            TensorSlot.Query => _queryOrder,
+            TensorSlot.Key => _keyOrder,
+            _ => null,
+        };
         return new(t.Type, _source.File.Data(t), checked((int)t.Rows), checked((int)t.Columns), order);
     }
+
+    /// <summary>The matrix of <see cref="Output"/> as it lies in the file.</summary>
+    public RowSource OutputSource => Source(Config.TiedEmbeddings ? TensorSlot.TokenEmbedding : TensorSlot.Output, 0);
 
     PackedMatrix Pack(ReadOnlySpan<RowSource> sources)
     {

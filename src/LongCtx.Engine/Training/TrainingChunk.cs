@@ -1,0 +1,23 @@
+namespace LongCtx.Engine.Training;
+
+/// <summary>What one update learns from.</summary>
+/// <param name="Tokens">A prefix that is only read, then the chunk; positions start at 0.</param>
+/// <param name="FirstLabel">Index of the chunk's first token: it and all behind it are predicted from what stands before them. At least 1.</param>
+/// <param name="HeldOut">
+/// Tokens at the end that are in no loss. An update under which they become less likely is rejected; 0: there is no such guard.
+/// </param>
+public sealed record TrainingChunk(ReadOnlyMemory<int> Tokens, int FirstLabel, int HeldOut = 0)
+{
+    /// <summary>Tokens whose cross-entropy is the loss.</summary>
+    public int LabelCount => Tokens.Length - FirstLabel - HeldOut;
+
+    /// <exception cref="ArgumentException">The message says what would do.</exception>
+    internal void Validate(int vocabularySize)
+    {
+        if (FirstLabel < 1) throw new ArgumentException($"the first label is token {FirstLabel}: the first token of all has nothing before it, so that 1 is the least", nameof(FirstLabel));
+        if (HeldOut < 0 || LabelCount < 1)
+            throw new ArgumentException($"{Tokens.Length} tokens with {FirstLabel} before the first label and {HeldOut} held out leave nothing to learn from", nameof(HeldOut));
+        foreach (int token in Tokens.Span)
+            if ((uint)token >= (uint)vocabularySize) throw new ArgumentException($"token {token} is not within the vocabulary of {vocabularySize}", nameof(Tokens));
+    }
+}
