@@ -50,6 +50,21 @@ public sealed class LoraLayout
     /// <summary>The targets that the adapter has, in the order of the layout.</summary>
     public IEnumerable<LoraTargets> PresentTargets => EachTarget.Where(t => Targets.HasFlag(t));
 
+    /// <summary>What a model has otherwise than the one that this layout is for, in words; null when an adapter of it fits.</summary>
+    public string? Difference(DecoderConfig model)
+    {
+        if (ReferenceEquals(model, Config)) return null;
+        if (model.LayerCount != Config.LayerCount) return $"it was made for {Config.LayerCount} layers and the model has {model.LayerCount}";
+        foreach (LoraTargets target in PresentTargets)
+        {
+            var other = new LoraLayout(model, Rank, Alpha, target);
+            if (other.Inputs(target) != Inputs(target) || other.Outputs(target) != Outputs(target))
+                return $"its {target} projection is [{Outputs(target)}, {Inputs(target)}] and the model's [{other.Outputs(target)}, {other.Inputs(target)}]";
+        }
+
+        return null;
+    }
+
     /// <summary>Columns of the projection.</summary>
     public int Inputs(LoraTargets target) => target switch
     {

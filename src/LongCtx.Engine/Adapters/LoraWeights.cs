@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using LongCtx.Engine.Cpu;
 using LongCtx.Engine.Kernels;
 
 namespace LongCtx.Engine.Adapters;
@@ -11,7 +12,9 @@ namespace LongCtx.Engine.Adapters;
 public sealed unsafe class LoraWeights(LoraLayout layout)
 {
     readonly NativeBuffer _memory = new(checked((nuint)layout.Count * sizeof(float)));
+    readonly Lock _packing = new();
     string? _digest;
+    PackedLora? _packed;
 
     public LoraLayout Layout { get; } = layout;
 
@@ -29,6 +32,17 @@ public sealed unsafe class LoraWeights(LoraLayout layout)
     /// the same bits. Taken at the first call, so the numbers must stand by then.
     /// </summary>
     public string Digest => _digest ??= ComputeDigest();
+
+    /// <summary>What the kernels read, made at the first call, so the numbers must stand by then. Goes with this object.</summary>
+    /// <exception cref="LongCtxException">A number is not finite.</exception>
+    internal PackedLora Packed
+    {
+        get
+        {
+            if (Volatile.Read(ref _packed) is { } packed) return packed;
+            lock (_packing) return _packed ??= new(this);
+        }
+    }
 
     string ComputeDigest()
     {

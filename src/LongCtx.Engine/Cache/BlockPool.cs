@@ -13,6 +13,7 @@ public sealed class BlockPool
     public const int BlockSize = 64;
 
     readonly int[] _references;
+    readonly int[] _adapters; // tag of the adapter version under which the block's first key was computed
     readonly int[] _free; // stack of free ids; low ids first, so that memory is touched only as far as it is needed
 
     public BlockPool(int blockCount)
@@ -20,6 +21,7 @@ public sealed class BlockPool
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(blockCount);
         BlockCount = FreeCount = blockCount;
         _references = new int[blockCount];
+        _adapters = new int[blockCount];
         _free = new int[blockCount];
         for (int i = 0; i < blockCount; i++) _free[i] = blockCount - 1 - i;
     }
@@ -28,9 +30,17 @@ public sealed class BlockPool
 
     public int FreeCount { get; private set; }
 
+    /// <summary>The adapter versions that the blocks, and the sequences over them, name.</summary>
+    public AdapterTags Adapters { get; } = new();
+
     public bool IsShared(int id) => _references[id] > 1;
 
-    public bool TryAllocate(out int id)
+    /// <summary>Tag of the adapter version under which the first key of a used block was computed.</summary>
+    public int AdapterOf(int id) => _adapters[id];
+
+    /// <param name="id">The block; -1 when none is free.</param>
+    /// <param name="adapter">What its first key will be computed under; somebody holds that tag.</param>
+    public bool TryAllocate(out int id, int adapter = AdapterTags.Base)
     {
         if (FreeCount == 0)
         {
@@ -41,6 +51,8 @@ public sealed class BlockPool
         id = _free[--FreeCount];
         Debug.Assert(_references[id] == 0, "a free block has no reference");
         _references[id] = 1;
+        _adapters[id] = adapter;
+        Adapters.AddReference(adapter);
         return true;
     }
 
@@ -53,6 +65,9 @@ public sealed class BlockPool
     public void Release(int id)
     {
         Debug.Assert(_references[id] > 0, "a block is released once for each reference");
-        if (--_references[id] == 0) _free[FreeCount++] = id;
+        if (--_references[id] > 0) return;
+        _free[FreeCount++] = id;
+        Adapters.Release(_adapters[id]);
+        _adapters[id] = AdapterTags.Base;
     }
 }

@@ -10,11 +10,18 @@ public sealed class BlockTable(BlockPool pool)
 {
     readonly List<int> _ids = [];
 
-    /// <summary>A table of fresh blocks.</summary>
-    public BlockTable(BlockPool pool, BlockRange range) : this(pool)
+    /// <summary>A table of fresh blocks, tagged as the runs say, which cover the range.</summary>
+    public BlockTable(BlockPool pool, BlockRange range, AdapterRuns adapters) : this(pool)
     {
         First = range.First;
-        for (int i = 0; i < range.Count; i++) _ids.Add(Allocate());
+        foreach (AdapterRun run in adapters.Runs)
+        {
+            int tag = pool.Adapters.Acquire(run.Digest);
+            for (int i = 0; i < run.Count; i++) _ids.Add(Allocate(tag));
+            pool.Adapters.Release(tag); // the blocks hold it now
+        }
+
+        Debug.Assert(_ids.Count == range.Count, "runs cover their table");
     }
 
     /// <summary>Absolute number of the first block held.</summary>
@@ -36,6 +43,23 @@ public sealed class BlockTable(BlockPool pool)
 
     public BlockRange Range => new(First, _ids.Count);
 
+    /// <summary>What the blocks were computed under, in order.</summary>
+    public AdapterRuns Adapters
+    {
+        get
+        {
+            List<AdapterRun> runs = [];
+            for (int i = 0, from = 0; i < _ids.Count; i++)
+            {
+                if (i + 1 < _ids.Count && pool.AdapterOf(_ids[i + 1]) == pool.AdapterOf(_ids[i])) continue;
+                runs.Add(new(pool.Adapters.DigestOf(pool.AdapterOf(_ids[i])), i + 1 - from));
+                from = i + 1;
+            }
+
+            return new(runs);
+        }
+    }
+
     /// <summary>Pool id of the block with absolute number <paramref name="block"/>.</summary>
     public int this[long block] => _ids[checked((int)(block - First))];
 
@@ -54,9 +78,14 @@ public sealed class BlockTable(BlockPool pool)
 
     /// <summary>
     /// Makes [<paramref name="firstWritten"/>, <paramref name="end"/>) writable: adds blocks at the end and replaces shared ones by
-    /// copies (copy on write), which are reported as (source id, destination id).
+    /// copies (copy on write), which are reported as (source id, destination id). Copies keep their tag.
     /// </summary>
-    public void Extend(long firstWritten, long end, List<(int Source, int Destination)> copies)
+    /// <param name="firstWritten">First token to be written.</param>
+    /// <param name="end">Behind the last one.</param>
+    /// <param name="adapter">Tag of what new keys are computed under.</param>
+    /// <param name="rotatedFrom">The table whose keys are rotated into this one: new blocks take the tags of its blocks.</param>
+    /// <param name="copies">Takes the copies.</param>
+    public void Extend(long firstWritten, long end, int adapter, BlockTable? rotatedFrom, List<(int Source, int Destination)> copies)
     {
         if (end <= firstWritten) return;
         long firstBlock = firstWritten / BlockPool.BlockSize, lastBlock = (end - 1) / BlockPool.BlockSize;
@@ -66,11 +95,11 @@ public sealed class BlockTable(BlockPool pool)
         {
             if (b == End)
             {
-                _ids.Add(Allocate());
+                _ids.Add(Allocate(rotatedFrom?.Holds(b) is true ? pool.AdapterOf(rotatedFrom[b]) : adapter));
             }
             else if (pool.IsShared(this[b]))
             {
-                int copy = Allocate(), shared = this[b];
+                int shared = this[b], copy = Allocate(pool.AdapterOf(shared));
                 copies.Add((shared, copy));
                 pool.Release(shared);
                 _ids[(int)(b - First)] = copy;
@@ -111,5 +140,5 @@ public sealed class BlockTable(BlockPool pool)
         return copy;
     }
 
-    int Allocate() => pool.TryAllocate(out int id) ? id : throw new InvalidOperationException("blocks must be reserved before a table is extended");
+    int Allocate(int adapter) => pool.TryAllocate(out int id, adapter) ? id : throw new InvalidOperationException("blocks must be reserved before a table is extended");
 }

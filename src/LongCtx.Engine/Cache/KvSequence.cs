@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using LongCtx.Engine.Adapters;
 
 namespace LongCtx.Engine.Cache;
 
@@ -17,6 +18,7 @@ namespace LongCtx.Engine.Cache;
 public sealed class KvSequence : IDisposable
 {
     readonly BlockPool _pool;
+    int _adapter; // tag, held
     long _farFrom; // far keys before this may be missing: they were evicted before they could cross
 
     public KvSequence(BlockPool pool, AttentionPolicy policy)
@@ -39,6 +41,28 @@ public sealed class KvSequence : IDisposable
 
     /// <summary>Where the turns of a chat begin; empty for plain text.</summary>
     public TurnStarts Turns { get; private set; }
+
+    /// <summary>The adapter version that the next tokens are computed under; null for the base. What is cached stays as it is.</summary>
+    public LoraWeights? Adapter
+    {
+        get;
+        set
+        {
+            if (ReferenceEquals(field, value)) return;
+            int tag = value is null ? AdapterTags.Base : _pool.Adapters.Acquire(value.Digest);
+            _pool.Adapters.Release(_adapter);
+            (field, _adapter) = (value, tag);
+        }
+    }
+
+    /// <summary>Of <see cref="Adapter"/>, in the pool.</summary>
+    internal int AdapterTag => _adapter;
+
+    /// <summary>
+    /// Digest of the version under which the oldest key of the window was computed, as its block says; empty for the base. The sinks, which
+    /// stay for ever, are left out.
+    /// </summary>
+    public string OldestAdapter => _pool.Adapters.DigestOf(Far.Count > 0 ? _pool.AdapterOf(Far.Ids[0]) : Near.Count > 0 ? _pool.AdapterOf(Near.Ids[0]) : _adapter);
 
     /// <summary>Tokens whose keys and values have been committed.</summary>
     public long Count { get; private set; }
@@ -105,10 +129,10 @@ public sealed class KvSequence : IDisposable
     {
         if (BlocksNeeded(tokens) > _pool.FreeCount) return false;
         long end = Count + tokens, sinks = Policy.Sinks, farEnd = FarCountAt(end);
-        SinksNear.Extend(Count, Math.Min(end, sinks), copies);
-        Near.Extend(Math.Max(Count, sinks), end, copies);
-        SinksFar.Extend(CrossingStart, Math.Min(farEnd, sinks), copies);
-        Far.Extend(Math.Max(CrossingStart, sinks), farEnd, copies);
+        SinksNear.Extend(Count, Math.Min(end, sinks), _adapter, rotatedFrom: null, copies);
+        Near.Extend(Math.Max(Count, sinks), end, _adapter, rotatedFrom: null, copies);
+        SinksFar.Extend(CrossingStart, Math.Min(farEnd, sinks), _adapter, SinksNear, copies);
+        Far.Extend(Math.Max(CrossingStart, sinks), farEnd, _adapter, Near, copies);
         if (CrossingStart > FarCount) _farFrom = CrossingStart;
         return true;
     }
@@ -136,7 +160,10 @@ public sealed class KvSequence : IDisposable
     }
 
     /// <summary>What it is now, as long as it does not change.</summary>
-    public KvState State => new(Policy, Count, _farFrom, Turns, SinksNear.Range, SinksFar.Range, Near.Range, Far.Range);
+    public KvState State => new(Policy, Count, _farFrom, Turns, SinksNear.Range, SinksFar.Range, Near.Range, Far.Range)
+    {
+        Adapters = new(SinksNear.Adapters, SinksFar.Adapters, Near.Adapters, Far.Adapters),
+    };
 
     /// <summary>A sequence of that state; its blocks are fresh ones, still to be filled.</summary>
     /// <exception cref="InvalidOperationException">The pool has fewer than <see cref="KvState.BlockCount"/> free blocks.</exception>
@@ -144,11 +171,13 @@ public sealed class KvSequence : IDisposable
     {
         Debug.Assert(state.Problem() is null, "ask Problem first");
         if (state.BlockCount > pool.FreeCount) throw new InvalidOperationException($"{state.BlockCount} blocks are needed and {pool.FreeCount} are free");
-        return new(pool, state.Policy, state.Turns.Copy(), new(pool, state.SinksNear), new(pool, state.SinksFar), new(pool, state.Near), new(pool, state.Far))
+        return new(pool, state.Policy, state.Turns.Copy(), Table(KvTable.SinksNear), Table(KvTable.SinksFar), Table(KvTable.Near), Table(KvTable.Far))
         {
             Count = state.Count,
             _farFrom = state.FarFrom,
         };
+
+        BlockTable Table(KvTable table) => new(pool, state[table], state.Adapters[table]);
     }
 
     /// <summary>Whether every key is still held that queries from index <paramref name="length"/> on would see.</summary>
@@ -165,7 +194,7 @@ public sealed class KvSequence : IDisposable
 
     /// <summary>A second sequence with the same tokens; all blocks are shared until one of the two writes into them.</summary>
     public KvSequence Fork() =>
-        new(_pool, Policy, Turns.Copy(), SinksNear.Share(), SinksFar.Share(), Near.Share(), Far.Share()) { Count = Count, _farFrom = _farFrom };
+        new(_pool, Policy, Turns.Copy(), SinksNear.Share(), SinksFar.Share(), Near.Share(), Far.Share()) { Count = Count, _farFrom = _farFrom, Adapter = Adapter };
 
     public void Dispose()
     {
@@ -173,6 +202,7 @@ public sealed class KvSequence : IDisposable
         SinksFar.ReleaseFrom(0);
         Near.ReleaseFrom(0);
         Far.ReleaseFrom(0);
+        Adapter = null;
         Count = 0;
         Turns = new();
     }

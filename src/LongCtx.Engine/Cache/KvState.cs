@@ -27,6 +27,9 @@ public sealed record KvState(
     /// <summary>Far from the largest number, so that no sum overflows.</summary>
     const long CountMax = 1L << 48;
 
+    /// <summary>What the blocks were computed under.</summary>
+    public required KvAdapters Adapters { get; init; }
+
     public BlockRange this[KvTable table] => table switch
     {
         KvTable.SinksNear => SinksNear,
@@ -74,7 +77,10 @@ public sealed record KvState(
 
         foreach (KvTable table in Enum.GetValues<KvTable>())
             if (Problem(table) is { } problem) return problem;
-        return Count == 0 || Holds(Count) ? null : "keys are missing that the next token sees";
+        if (Count > 0 && !Holds(Count)) return "keys are missing that the next token sees";
+        foreach (KvTable table in Enum.GetValues<KvTable>())
+            if (Adapters[table].BlockCount != this[table].Count) return $"the table {table} of {this[table].Count} blocks says of {Adapters[table].BlockCount} under which adapter they were computed";
+        return null;
     }
 
     string? Problem(KvTable table)

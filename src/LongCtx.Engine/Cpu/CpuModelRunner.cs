@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Kernels;
 using LongCtx.Engine.Models;
@@ -23,6 +24,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
     readonly KvMemory _memory;
     readonly Attention _attention;
     readonly GatedProduct _gatedProduct;
+    readonly AdapterPath _adapters;
     readonly WorkerPool _workers;
     WorkerPool? _ownedWorkers;
     readonly Workspace _w;
@@ -52,6 +54,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         var rotary = new RotaryEmbedding(weights.InverseFrequencies, weights.AttentionScale);
         _attention = new(_memory, rotary, workers, _config.QueryHeadCount, _config.KeyValueHeadCount, _config.HeadDimension);
         _gatedProduct = new(workers);
+        _adapters = new(workers, _config, stepTokensMax);
         _epsilon = (float)_config.NormEpsilon;
         _w = new(weights, stepTokensMax, ScoredRowsMax);
     }
@@ -83,6 +86,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         int rows = batch.RowCount;
         if (rows == 0) return;
         if (rows > StepTokensMax) throw new ArgumentException($"a step of {rows} tokens is larger than {StepTokensMax}", nameof(batch));
+        _adapters.Plan(batch); // refuses what does not fit before anything has happened
         Reserve(batch);
         _attention.Plan(batch);
         _weights.Embed(batch.Tokens, _w.Hidden);
@@ -92,18 +96,23 @@ public sealed unsafe class CpuModelRunner : IModelRunner
             DecoderLayer l = _weights.Layers[layer];
             Normalise(_w.Hidden, l.AttentionNorm, rows);
             MatMul.Multiply(l.QueryKeyValue, _w.NormedInput, 0, rows, _w.Qkv, _w.QkvWidth, _workers);
+            _adapters.Add(layer, PackedLora.QueryKeyValue, _w.Normed, _config.HiddenSize, _w.Qkv, _w.QkvWidth);
             AdjustQueriesAndKeys(l, rows);
             bool isLast = layer == _config.LayerCount - 1;
             _attention.Run(layer, _w.Qkv, _w.AttentionOutput, outputsOnly: isLast);
             if (isLast && (rows = KeepOutputRows(batch)) == 0) break;
             LoadRows(_w.AttentionOutput, _w.AttentionInput, rows, _w.AttentionWidth);
             AddProjection(l.AttentionOutput, l.AttentionOutputBias, _w.AttentionInput, rows);
+            _adapters.Add(layer, LoraTargets.Output, _w.AttentionOutput, _w.AttentionWidth, _w.Hidden, _config.HiddenSize);
 
             Normalise(_w.Hidden, l.FeedForwardNorm, rows);
-            _gatedProduct.Run(l.GateUp, l.GateUpBias, _w.NormedInput, rows, _w.FeedForwardInput);
+            _adapters.ReduceGateUp(layer, _w.Normed, _config.HiddenSize);
+            _gatedProduct.Run(l.GateUp, l.GateUpBias, _w.NormedInput, rows, _w.FeedForwardInput, layer, _adapters);
             AddProjection(l.Down, l.DownBias, _w.FeedForwardInput, rows);
+            _adapters.Add(layer, LoraTargets.Down, _adapters.Gated, _config.FeedForwardSize, _w.Hidden, _config.HiddenSize);
         }
 
+        _adapters.Forget();
         ComputeOutputs(batch);
         foreach (StepBatch.Entry entry in batch.Entries) entry.Sequence.Commit(entry.RowCount);
     }
@@ -165,6 +174,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
             Move(_w.AttentionOutput, _outputRows[i], i, _w.AttentionWidth);
         }
 
+        _adapters.Keep(_outputRows);
         return _outputRows.Count;
 
         static void Move(float* x, int from, int to, int width)
@@ -307,6 +317,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
     {
         _attention.Dispose();
         _gatedProduct.Dispose();
+        _adapters.Dispose();
         _memory.Dispose();
         _w.Dispose();
         _weights.Dispose();

@@ -34,12 +34,13 @@ internal sealed unsafe class GatedProduct : IDisposable
     /// <param name="bias">[2 × ffn] or null.</param>
     /// <param name="input">[rows, hidden]</param>
     /// <param name="output">[rows, ffn]</param>
-    public void Run(PackedMatrix gateUp, float* bias, Activations input, int rows, Activations output)
+    /// <param name="adapters">Adds its part of this layer to gate and up.</param>
+    public void Run(PackedMatrix gateUp, float* bias, Activations input, int rows, Activations output, int layer, AdapterPath adapters)
     {
         int units = (output.Cols + UnitColumns - 1) / UnitColumns;
         var job = new Job
         {
-            Owner = this, GateUp = gateUp, Bias = bias, Input = input, Output = output,
+            Owner = this, GateUp = gateUp, Bias = bias, Input = input, Output = output, Layer = layer, Adapters = adapters.IsEmpty ? null : adapters,
             Partition = Partition.For(units, gateUp.Bytes, rows, _workers.Threads),
         };
         _workers.Run(ref job, job.Partition.Parts);
@@ -51,6 +52,8 @@ internal sealed unsafe class GatedProduct : IDisposable
         public PackedMatrix GateUp;
         public float* Bias;
         public Activations Input, Output;
+        public AdapterPath? Adapters;
+        public int Layer;
         public Partition Partition;
 
         [MethodImpl(MethodImplOptions.AggressiveOptimization)] // the first prompt should not wait for the tiers
@@ -74,7 +77,9 @@ internal sealed unsafe class GatedProduct : IDisposable
                         Elementwise.Add(Bias + ffn + first, row + columns, columns);
                     }
 
+                    Adapters?.AddGateUp(Layer, token + t, first, columns, row, row + columns);
                     Elementwise.SwiGlu(row, row + columns, row, columns);
+                    Adapters?.KeepGated(token + t, first, columns, row);
                 }
 
                 Output.Load(gate, stride, token, tokens, first, columns);

@@ -1,3 +1,4 @@
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Sampling;
 using LongCtx.Engine.States;
@@ -24,13 +25,12 @@ public sealed partial class InferenceEngine
     /// </summary>
     /// <param name="sequence">One that is still held.</param>
     /// <param name="path">An existing file is replaced.</param>
-    /// <param name="adapterDigest">Of the adapter that the keys were computed under; empty for none.</param>
     /// <param name="labels">Come back with the sequence.</param>
     /// <param name="cancellation">Leaves no file.</param>
     /// <exception cref="SequenceFileException">The file cannot be written.</exception>
     /// <exception cref="LongCtxException">The sequence is no longer held, or the engine is stopping.</exception>
     public async Task<SavedSequence> SaveAsync(
-        Sequence sequence, string path, string adapterDigest, IReadOnlyDictionary<string, string> labels, CancellationToken cancellation = default)
+        Sequence sequence, string path, IReadOnlyDictionary<string, string> labels, CancellationToken cancellation = default)
     {
         string temporary = path + ".tmp";
         try
@@ -41,7 +41,7 @@ public sealed partial class InferenceEngine
                 SavedSequence saved;
                 await using (file.ConfigureAwait(false))
                 {
-                    saved = await SaveAsync(sequence, file, adapterDigest, labels, cancellation).ConfigureAwait(false);
+                    saved = await SaveAsync(sequence, file, labels, cancellation).ConfigureAwait(false);
                     file.Flush(flushToDisk: true);
                 }
 
@@ -62,7 +62,7 @@ public sealed partial class InferenceEngine
 
     /// <summary>The same into a stream, which stays open and is not flushed.</summary>
     public async Task<SavedSequence> SaveAsync(
-        Sequence sequence, Stream to, string adapterDigest, IReadOnlyDictionary<string, string> labels, CancellationToken cancellation = default)
+        Sequence sequence, Stream to, IReadOnlyDictionary<string, string> labels, CancellationToken cancellation = default)
     {
         DecoderModel model = sequence.Model;
         ModelScheduler scheduler = SchedulerOf(model);
@@ -71,7 +71,7 @@ public sealed partial class InferenceEngine
         {
             var header = new SequenceHeader
             {
-                Kind = KindOf(model, sequence.Policy, adapterDigest),
+                Kind = KindOf(model, sequence.Policy, snapshot.Cache.Adapter),
                 Cache = snapshot.Cache.State,
                 Pending = snapshot.Pending,
                 Recent = snapshot.Recent,
@@ -88,24 +88,25 @@ public sealed partial class InferenceEngine
     }
 
     /// <summary>
-    /// Reads a sequence that <see cref="SaveAsync(Sequence, string, string, IReadOnlyDictionary{string, string}, CancellationToken)"/> wrote. Waits until its blocks are free, for which idle
+    /// Reads a sequence that <see cref="SaveAsync(Sequence, string, IReadOnlyDictionary{string, string}, CancellationToken)"/> wrote. Waits until its blocks are free, for which idle
     /// sequences are given up. A file that was written for another model, policy or adapter, or that is damaged, is refused as a whole.
     /// </summary>
     /// <param name="model">The one that it was computed by.</param>
     /// <param name="path">The file.</param>
     /// <param name="policy">The one that it was computed under.</param>
-    /// <param name="adapterDigest">As it was saved.</param>
+    /// <param name="adapter">The version that it was saved with, and goes on with; null for the base. Its blocks may have been computed under others.</param>
     /// <param name="cancellation">Gives everything back.</param>
     /// <exception cref="SequenceFileException">It cannot be read, is foreign or damaged: compute the sequence from its tokens.</exception>
     /// <exception cref="LongCtxException">There are too few KV blocks, or the engine is stopping.</exception>
     public async Task<LoadedSequence> LoadSequenceAsync(
-        DecoderModel model, string path, AttentionPolicy policy, string adapterDigest, CancellationToken cancellation = default)
+        DecoderModel model, string path, AttentionPolicy policy, LoraWeights? adapter, CancellationToken cancellation = default)
     {
         RequireHonourable(model, policy);
+        RequireFitting(model, adapter);
         ModelScheduler scheduler = SchedulerOf(model);
-        using SequenceReader file = SequenceReader.Open(path, KindOf(model, policy, adapterDigest));
+        using SequenceReader file = SequenceReader.Open(path, KindOf(model, policy, adapter));
         SequenceHeader header = file.Header;
-        KvSequence cache = await WaitAsync<KvSequence>(taken => scheduler.Reserve(header.Cache, taken), cancellation).ConfigureAwait(false);
+        KvSequence cache = await WaitAsync<KvSequence>(taken => scheduler.Reserve(header.Cache, adapter, taken), cancellation).ConfigureAwait(false);
         bool keep = false;
         try
         {
@@ -121,8 +122,8 @@ public sealed partial class InferenceEngine
         }
     }
 
-    static SequenceKind KindOf(DecoderModel model, AttentionPolicy policy, string adapterDigest) =>
-        new(model.Fingerprint, model.Runner.Layout, policy, adapterDigest, model.Config.VocabularySize);
+    static SequenceKind KindOf(DecoderModel model, AttentionPolicy policy, LoraWeights? adapter) =>
+        new(model.Fingerprint, model.Runner.Layout, policy, adapter?.Digest ?? "", model.Config.VocabularySize);
 
     /// <summary>Work on the engine thread that takes about a millisecond; at most one such piece comes between two steps.</summary>
     internal Task<T> BetweenSteps<T>(Func<T> work) => OnEngine(work, _slices);

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Cpu;
 using LongCtx.Engine.Files;
@@ -97,6 +98,13 @@ public sealed partial class InferenceEngine : IAsyncDisposable
     {
         RequireHonourable(model, policy);
         return new(this, model, policy, new KvSequence(model.Runner.Pool, policy), new PenaltyWindow());
+    }
+
+    /// <exception cref="LongCtxException">The adapter was made for another model.</exception>
+    internal static void RequireFitting(DecoderModel model, LoraWeights? adapter)
+    {
+        if (adapter?.Layout.Difference(model.Config) is { } difference)
+            throw new LongCtxException(ErrorCode.InvalidRequest, $"the adapter does not fit {model.Name}: {difference}", "adapter");
     }
 
     static void RequireHonourable(DecoderModel model, AttentionPolicy policy)

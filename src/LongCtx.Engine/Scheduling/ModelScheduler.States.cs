@@ -1,3 +1,4 @@
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.States;
 
@@ -38,7 +39,7 @@ internal sealed partial class ModelScheduler
     }
 
     /// <summary>A sequence of that state whose blocks are still to be filled.</summary>
-    public Task<KvSequence> Reserve(KvState state, CancellationToken cancellation)
+    public Task<KvSequence> Reserve(KvState state, LoraWeights? adapter, CancellationToken cancellation)
     {
         if (state.BlockCount > BlocksTotal)
             throw new LongCtxException(ErrorCode.InvalidRequest, $"the saved sequence needs {state.BlockCount} KV blocks and the server has {BlocksTotal}: give it more KV memory");
@@ -50,7 +51,9 @@ internal sealed partial class ModelScheduler
         {
             if (!MakeRoom(newcomer: null, state.BlockCount)) return false;
             _transfers++;
-            taken.SetResult(KvSequence.Restore(_runner.Pool, state));
+            KvSequence cache = KvSequence.Restore(_runner.Pool, state);
+            cache.Adapter = adapter;
+            taken.SetResult(cache);
             return true;
         }
     }

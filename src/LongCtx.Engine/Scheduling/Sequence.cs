@@ -1,3 +1,4 @@
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Sampling;
 
@@ -38,6 +39,22 @@ public sealed class Sequence
 
     /// <summary>False once the blocks are given back: only a new sequence helps then.</summary>
     public bool IsHeld => !Volatile.Read(ref _dropped);
+
+    /// <summary>
+    /// Takes effect between two steps, with the next token computed; generations submitted before may get it on their way, those submitted after have it from
+    /// their first token. What is cached stays as it was computed. The version is prepared here, so the engine does not wait for that.
+    /// </summary>
+    /// <param name="adapter">null goes back to the base.</param>
+    /// <exception cref="LongCtxException">It was made for another model, or holds a number that is not finite.</exception>
+    public void SetAdapter(LoraWeights? adapter)
+    {
+        InferenceEngine.RequireFitting(Model, adapter);
+        _ = (adapter?.Packed, adapter?.Digest);
+        _engine.Post(() =>
+        {
+            if (!IsDropped) Cache.Adapter = adapter;
+        });
+    }
 
     /// <summary>Unpins: the sequence stays cached while there is room.</summary>
     public void Release() => _engine.Post(() => _engine.Unpin(this));

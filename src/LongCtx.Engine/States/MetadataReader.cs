@@ -9,6 +9,11 @@ internal sealed class MetadataReader(string path, IReadOnlyDictionary<string, st
     /// <summary>More than any model has; products of four of them do not overflow.</summary>
     const int DimensionMax = 1 << 15;
 
+    /// <summary>What stands for the digest of no adapter.</summary>
+    public const string BaseName = "base";
+
+    const int DigestLength = 64;
+
     public SequenceFileException Refuse(string problem) => new(path, problem);
 
     public string Text(string name) => metadata.TryGetValue(name, out string? value) ? value : throw Refuse($"says no '{name}': it is not a LongCtx sequence");
@@ -43,6 +48,16 @@ internal sealed class MetadataReader(string path, IReadOnlyDictionary<string, st
             throw new SequenceFileException(path, "has a policy that cannot be: " + e.Message, e);
         }
     }
+
+    /// <summary>Counts of blocks by adapter, as <see cref="SequenceHeader"/> writes them.</summary>
+    public AdapterRuns AdapterRuns(string name) => new(
+        Text(name) is not { Length: > 0 } text ? [] : [.. text.Split(',').Select(run =>
+        {
+            int at = run.IndexOf('*', StringComparison.Ordinal);
+            string digest = at < 0 ? "" : run[..at];
+            if (digest != BaseName && !(digest.Length == DigestLength && digest.All(char.IsAsciiHexDigitLower))) throw Refuse($"has no adapter's digest in '{name}'");
+            return new AdapterRun(digest == BaseName ? "" : digest, (int)Parse(name, run[(at + 1)..], 1, int.MaxValue / 2));
+        })]);
 
     long Parse(string name, string text, long min, long max) =>
         long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) && number >= min && number <= max

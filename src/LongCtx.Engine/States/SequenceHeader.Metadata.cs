@@ -7,7 +7,7 @@ namespace LongCtx.Engine.States;
 /// <summary>The header as text, and back: what is read is checked so far that no number in it can do harm.</summary>
 internal sealed partial record SequenceHeader
 {
-    const string Format = "longctx.sequence", Version = "1", LabelPrefix = "label.";
+    const string Format = "longctx.sequence", Version = "2", LabelPrefix = "label.";
 
     /// <summary>Room for a hundred thousand turns and long labels.</summary>
     const int BytesMax = 4 << 20;
@@ -35,7 +35,12 @@ internal sealed partial record SequenceHeader
             new("recent", string.Join(',', Recent)),
             new("adapter", Kind.Adapter),
         ];
-        foreach (KvTable table in Enum.GetValues<KvTable>()) metadata.Add(new(NameOf(table), $"{Text(Cache[table].First)},{Text(Cache[table].Count)}"));
+        foreach (KvTable table in Enum.GetValues<KvTable>())
+        {
+            metadata.Add(new(NameOf(table), $"{Text(Cache[table].First)},{Text(Cache[table].Count)}"));
+            metadata.Add(new(AdaptersOf(table), string.Join(',', Cache.Adapters[table].Runs.Select(run => $"{(run.Digest.Length == 0 ? MetadataReader.BaseName : run.Digest)}*{Text(run.Count)}"))));
+        }
+
         foreach ((string key, string value) in Labels) metadata.Add(new(LabelPrefix + key, value));
         byte[] bytes = SafetensorsHeaderWriter.Write(metadata, Entries());
         return bytes.Length <= BytesMax ? bytes : throw new LongCtxException(ErrorCode.InvalidRequest, $"the labels of a saved sequence make a header of {bytes.Length} bytes; at most {BytesMax} are allowed", "labels");
@@ -76,7 +81,11 @@ internal sealed partial record SequenceHeader
             Kind = kind,
             Cache = new(
                 kind.Policy, read.Number("count", 0, long.MaxValue), read.Number("far_from", 0, long.MaxValue), new(read.Ascending("turn_starts")),
-                read.Range(NameOf(KvTable.SinksNear)), read.Range(NameOf(KvTable.SinksFar)), read.Range(NameOf(KvTable.Near)), read.Range(NameOf(KvTable.Far))),
+                read.Range(NameOf(KvTable.SinksNear)), read.Range(NameOf(KvTable.SinksFar)), read.Range(NameOf(KvTable.Near)), read.Range(NameOf(KvTable.Far)))
+            {
+                Adapters = new(
+                    read.AdapterRuns(AdaptersOf(KvTable.SinksNear)), read.AdapterRuns(AdaptersOf(KvTable.SinksFar)), read.AdapterRuns(AdaptersOf(KvTable.Near)), read.AdapterRuns(AdaptersOf(KvTable.Far))),
+            },
             Pending = (int)read.Number("pending", -1, kind.Vocabulary - 1),
             Recent = [.. read.Numbers("recent").Select(id => id >= 0 && id < kind.Vocabulary ? (int)id : throw read.Refuse($"has a token {id} beyond the vocabulary"))],
             Biased = [.. tables.Where(t => file.Tensors.ContainsKey(NameOf(t, KvPart.Biases)))],
@@ -106,6 +115,8 @@ internal sealed partial record SequenceHeader
         if (count != file.Tensors.Count || file.Unsupported.Count != 1 || !file.Unsupported.ContainsKey("checksum")) throw read.Refuse("has other tensors than a sequence");
         if (fileLength != offset + ChecksumBytes) throw read.Refuse($"has {fileLength} bytes instead of {offset + ChecksumBytes}: it is truncated or damaged");
     }
+
+    static string AdaptersOf(KvTable table) => NameOf(table) + ".adapters";
 
     static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);
 }

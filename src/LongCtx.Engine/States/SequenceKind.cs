@@ -4,7 +4,7 @@ namespace LongCtx.Engine.States;
 
 /// <summary>What keys and values depend on beside the tokens: only under the same of all of it do they mean anything.</summary>
 /// <param name="Model">Its fingerprint.</param>
-/// <param name="Adapter">Digest of the adapter that the keys were computed under; empty for none.</param>
+/// <param name="Adapter">Digest of the adapter version that the sequence goes on with; empty for none. What its blocks were computed under they say themselves.</param>
 /// <param name="Vocabulary">Follows from the model.</param>
 internal sealed record SequenceKind(string Model, KvLayout Layout, AttentionPolicy Policy, string Adapter, int Vocabulary)
 {

@@ -1,3 +1,4 @@
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Files;
 using LongCtx.Engine.Models;
 
@@ -30,6 +31,15 @@ internal static class Hostile
     {
         using SafetensorsFile file = SafetensorsFile.Open(path);
         Touch(file);
+    });
+
+    /// <summary>Reads a PEFT directory for a model; what is good has numbers that are finite.</summary>
+    public static ModelFileException? OpenAdapter(string path, DecoderConfig model, string context) => Measure(path, context, () =>
+    {
+        LoraWeights weights = PeftDirectory.Read(path, model);
+        for (int layer = 0; layer < model.LayerCount; layer++)
+            foreach (LoraTargets target in weights.Layout.PresentTargets)
+                foreach (float x in weights.B(layer, target)) Assert.True(float.IsFinite(x), context);
     });
 
     static ModelFileException? Measure(string path, string context, Action open)

@@ -2,9 +2,11 @@ using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
 using LongCtx.Engine.States;
+using LongCtx.Engine.Tests.Adapters;
 using LongCtx.Engine.Tests.Files;
 
 namespace LongCtx.Engine.Tests.States;
@@ -21,6 +23,7 @@ public sealed class HostileSequenceFileTests : IAsyncLifetime
     readonly TemporaryDirectory _directory = new();
     readonly InferenceEngine _engine = new(new EngineOptions { Threads = 1, KvMemoryBytes = 16 << 20 });
     DecoderModel _model = null!;
+    LoraWeights _adapter = null!;
     byte[] _good = [];
 
     static CancellationToken Cancellation => TestContext.Current.CancellationToken;
@@ -28,11 +31,13 @@ public sealed class HostileSequenceFileTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _model = await _engine.LoadDecoderAsync(Repository.Pg19, "pg19-7m");
+        _adapter = PeftAdapter.Random(_model.Config, seed: 1, rank: 2);
         Sequence sequence = _engine.CreateSequence(_model, Rule);
+        sequence.SetAdapter(_adapter);
         int[] tokens = [.. Enumerable.Range(0, 150).Select(i => 300 + 7 * i % 500)];
         await _engine.Submit(new() { Sequence = sequence, Tokens = tokens, TurnStarts = [0, 40, 90, 120], MaxTokens = 3 }).Completion;
         using var file = new MemoryStream();
-        await _engine.SaveAsync(sequence, file, "a1b2", new Dictionary<string, string> { ["seq"] = "5" }, Cancellation);
+        await _engine.SaveAsync(sequence, file, new Dictionary<string, string> { ["seq"] = "5" }, Cancellation);
         _good = file.ToArray();
         sequence.Drop();
     }
@@ -44,14 +49,14 @@ public sealed class HostileSequenceFileTests : IAsyncLifetime
     }
 
     /// <summary>Null when it was loaded; that has to work then.</summary>
-    async Task<SequenceFileException?> LoadAsync(ReadOnlyMemory<byte> file, string context, AttentionPolicy? policy = null, string adapter = "a1b2")
+    async Task<SequenceFileException?> LoadAsync(ReadOnlyMemory<byte> file, string context, AttentionPolicy? policy = null, bool withAdapter = true)
     {
         string path = _directory.Write("state.safetensors", file.Span);
         SequenceFileException? refusal = null;
         long before = GC.GetTotalAllocatedBytes();
         try
         {
-            Sequence sequence = (await _engine.LoadSequenceAsync(_model, path, policy ?? Rule, adapter, Cancellation)).Sequence;
+            Sequence sequence = (await _engine.LoadSequenceAsync(_model, path, policy ?? Rule, withAdapter ? _adapter : null, Cancellation)).Sequence;
             if (sequence.Count > 0) await _engine.Submit(new() { Sequence = sequence, Tokens = (int[])[5, 6], MaxTokens = 3 }).Completion;
             sequence.Drop();
         }
@@ -109,11 +114,13 @@ public sealed class HostileSequenceFileTests : IAsyncLifetime
     public async Task Load_OfAForeignFile_NamesTheDifference()
     {
         Assert.Contains("its policy is 4,64,2,128,4 instead of 4,64,2,132,4", (await LoadAsync(_good, "policy", Rule with { Capacity = 132 }))!.Problem);
-        Assert.Contains("its adapter is 'a1b2' instead of ''", (await LoadAsync(_good, "adapter", adapter: ""))!.Problem);
+        Assert.Contains($"its adapter is '{_adapter.Digest[..12]}...' instead of ''", (await LoadAsync(_good, "adapter", withAdapter: false))!.Problem);
         Assert.Contains("another model", (await LoadAsync(Forge(Set("model", new string('0', 64))), "model"))!.Problem);
         Assert.Contains("laid out", (await LoadAsync(Forge(Set("layout", "cuda-1")), "layout"))!.Problem);
         Assert.Contains("laid out", (await LoadAsync(Forge(Set("kv_heads", "3")), "heads"))!.Problem);
-        Assert.Contains("version 2", (await LoadAsync(Forge(Set("version", "2")), "version"))!.Problem);
+        Assert.Contains("version 1", (await LoadAsync(Forge(Set("version", "1")), "version"))!.Problem);
+        foreach (string runs in (string[])["", "base", "base*0", "base*-1", "base*9999999999", "base*1", "base*1,", "a1b2*2", _adapter.Digest.ToUpperInvariant() + "*2", $"{_adapter.Digest}*1,base*2"])
+            Assert.Contains("adapter", (await LoadAsync(Forge(Set("near.adapters", runs)), "runs " + runs))!.Problem);
         Assert.Contains("blocks of 128 tokens", (await LoadAsync(Forge(Set("block_size", "128")), "block size"))!.Problem);
         Assert.Contains("is not a LongCtx sequence", (await LoadAsync(Forge(Set("format", "pt")), "format"))!.Problem);
         Assert.Contains("says no 'format'", (await LoadAsync(Forge(j => j.Remove("__metadata__")), "no metadata"))!.Problem);
@@ -122,11 +129,11 @@ public sealed class HostileSequenceFileTests : IAsyncLifetime
         await using var other = new InferenceEngine(new EngineOptions { Threads = 1, KvMemoryBytes = 64 << 20 });
         DecoderModel smol = await other.LoadDecoderAsync(Repository.SmolLM2, "smol");
         Assert.NotEqual(_model.Fingerprint, smol.Fingerprint);
-        var e = await Assert.ThrowsAsync<SequenceFileException>(() => other.LoadSequenceAsync(smol, _directory.Write("state", _good), Rule, "a1b2", Cancellation));
+        var e = await Assert.ThrowsAsync<SequenceFileException>(() => other.LoadSequenceAsync(smol, _directory.Write("state", _good), Rule, adapter: null, Cancellation));
         Assert.Contains("another model", e.Problem);
         string missing = _directory.File("missing");
-        Assert.Equal(missing, (await Assert.ThrowsAsync<SequenceFileException>(() => _engine.LoadSequenceAsync(_model, missing, Rule, "", Cancellation))).File);
-        Assert.NotNull(await Assert.ThrowsAsync<SequenceFileException>(() => _engine.LoadSequenceAsync(_model, _directory.Path, Rule, "", Cancellation)));
+        Assert.Equal(missing, (await Assert.ThrowsAsync<SequenceFileException>(() => _engine.LoadSequenceAsync(_model, missing, Rule, adapter: null, Cancellation))).File);
+        Assert.NotNull(await Assert.ThrowsAsync<SequenceFileException>(() => _engine.LoadSequenceAsync(_model, _directory.Path, Rule, adapter: null, Cancellation)));
     }
 
     public static TheoryData<string, string, string> Claims => new()
@@ -139,7 +146,7 @@ public sealed class HostileSequenceFileTests : IAsyncLifetime
         { "recent", "1,2,4096", "beyond the vocabulary" }, { "recent", "-1", "beyond the vocabulary" }, { "recent", string.Join(',', Enumerable.Repeat(1, 154)), "154 newest tokens of 153" },
         { "near", "0,2", "does not fit" }, { "near", "1,1", "does not fit" }, { "near", "1,1000000000", "does not fit" }, { "near", "-1,4", "range of blocks" },
         { "near", "1", "range of blocks" }, { "near", "144115188075855872,2", "does not fit" }, { "near", "0,0", "keys are missing" }, { "far", "0,0", "keys are missing" }, { "sinks_far", "0,0", "keys are missing" },
-        { "sinks_near", "0,1", "lacks the tensor" }, { "sinks_near", "99999999999999999,0", "begins at block" },
+        { "sinks_near", "0,1", "under which adapter they were computed" }, { "sinks_near", "99999999999999999,0", "begins at block" },
         { "policy", "4,64,2,128", "policy that cannot be" }, { "policy", "4,64,3,128,4", "policy that cannot be" }, { "policy", "4,64,2,2147483647,4", "its policy is" },
         { "layers", "0", "layers" }, { "key_dimension", "2147483647", "key_dimension" }, { "value_dimension", "32768", "laid out" },
     };

@@ -1,7 +1,9 @@
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Cpu;
 using LongCtx.Engine.Files;
 using LongCtx.Engine.Scheduling;
+using LongCtx.Engine.Tests.Adapters;
 using LongCtx.Engine.Tests.Files;
 
 namespace LongCtx.Engine.Tests.States;
@@ -54,7 +56,7 @@ public sealed class SavedSequenceTests : IAsyncLifetime
         return (ids, logprobs);
     }
 
-    Task<LoadedSequence> LoadAsync(string path, AttentionPolicy policy) => _there.LoadSequenceAsync(_other, path, policy, "adapter", Cancellation);
+    Task<LoadedSequence> LoadAsync(string path, AttentionPolicy policy, LoraWeights? adapter = null) => _there.LoadSequenceAsync(_other, path, policy, adapter, Cancellation);
 
     /// <summary>A bias on some of the newest keys, which are seen for a while; the engine is idle.</summary>
     static void SetBiases(Sequence sequence, Random random)
@@ -82,20 +84,30 @@ public sealed class SavedSequenceTests : IAsyncLifetime
             int prompt = Math.Max(1, length - random.Next(30));
             int[] turns = random.Next(4) == 0 ? [] : [.. Enumerable.Range(0, prompt / 9 + 1).Select(i => 9 * i)];
             Sequence sequence = _here.CreateSequence(_model, policy);
-            await GoOnAsync(_here, sequence, _text[..prompt], Math.Max(1, length - prompt), turns); // leaves the last token pending
+            int early = random.Next(2) * prompt / 3; // under another version before
+            LoraWeights? newest = random.Next(3) > 0 ? PeftAdapter.Random(_model.Config, 2, rank: 3) : null;
+            if (early > 0)
+            {
+                sequence.SetAdapter(PeftAdapter.Random(_model.Config, 1));
+                await _here.Submit(new() { Sequence = sequence, Tokens = _text.AsMemory(0, early), FeedOnly = true }).Completion;
+            }
+
+            sequence.SetAdapter(newest);
+            await GoOnAsync(_here, sequence, _text[early..prompt], Math.Max(1, length - prompt), [.. turns.Where(t => t >= early).Select(t => t - early)]); // leaves the last token pending
             if (random.Next(2) == 0) SetBiases(sequence, random);
             if (random.Next(3) == 0) await _here.Submit(new() { Sequence = sequence, Tokens = _text.AsMemory(5, 3), FeedOnly = true }).Completion; // none pending
             string path = _directory.File("state.safetensors");
 
-            SavedSequence saved = await _here.SaveAsync(sequence, path, "adapter", Labels, Cancellation);
+            SavedSequence saved = await _here.SaveAsync(sequence, path, Labels, Cancellation);
             Assert.Equal((at, sequence.Count, new FileInfo(path).Length), (at, saved.Tokens, saved.Bytes));
-            LoadedSequence loaded = await LoadAsync(path, policy);
+            LoadedSequence loaded = await LoadAsync(path, policy, newest);
             Sequence twin = loaded.Sequence;
             Assert.Equal(Labels, loaded.Labels);
             Assert.Equal((at, sequence.Count, sequence.HasPending, sequence.Window), (at, twin.Count, twin.HasPending, twin.Window));
             Assert.Equal(sequence.TurnStarts, twin.TurnStarts);
+            Assert.Equal((at, sequence.Cache.OldestAdapter), (at, twin.Cache.OldestAdapter));
             string again = _directory.File("again.safetensors");
-            await _there.SaveAsync(twin, again, "adapter", Labels, Cancellation);
+            await _there.SaveAsync(twin, again, Labels, Cancellation);
             CompareFiles(path, again, at);
 
             int[] tokens = sequence.HasPending ? [] : _text[9..10];
@@ -166,7 +178,7 @@ public sealed class SavedSequenceTests : IAsyncLifetime
             await _here.Submit(new() { Sequence = sequence, Tokens = _text.AsMemory(count, 1), TurnStarts = count % 11 == 0 ? [0] : [], FeedOnly = true }).Completion;
             if (count > 140 && count % 64 is > 4 and < 60 && count % 4 != 0) continue;
             string path = _directory.File("state.safetensors");
-            await _here.SaveAsync(sequence, path, "adapter", Labels, Cancellation);
+            await _here.SaveAsync(sequence, path, Labels, Cancellation);
             Sequence twin = (await LoadAsync(path, policy)).Sequence;
             Sequence original = (await _here.ReuseAsync(sequence, sequence.Count, ReadOnlyMemory<int>.Empty))!;
             await CompareAsync(original, twin, $"{count} tokens", s => GoOnAsync(EngineOf(s), s, _text[(count + 1)..(count + 2)], 1));

@@ -46,11 +46,11 @@ public sealed class TransferTests : IAsyncLifetime
     async Task SaveAsync(int tokens)
     {
         Sequence sequence = await FedAsync(tokens);
-        await _engine.SaveAsync(sequence, StatePath, "", NoLabels, Cancellation);
+        await _engine.SaveAsync(sequence, StatePath, NoLabels, Cancellation);
         sequence.Drop();
     }
 
-    Task<LoadedSequence> LoadAsync(CancellationToken? cancellation = null) => _engine.LoadSequenceAsync(_model, StatePath, Streaming, "", cancellation ?? Cancellation);
+    Task<LoadedSequence> LoadAsync(CancellationToken? cancellation = null) => _engine.LoadSequenceAsync(_model, StatePath, Streaming, adapter: null, cancellation ?? Cancellation);
 
     Generation Generate(Sequence sequence, int[] tokens, int max, IReadOnlyList<int>? resumed = null) => _engine.Submit(new()
     {
@@ -82,14 +82,14 @@ public sealed class TransferTests : IAsyncLifetime
         while (!reply.IsCompleted)
         {
             paths.Add(_directory.File($"{paths.Count}.safetensors"));
-            await Task.WhenAll(_engine.SaveAsync(sequence, paths[^1], "", NoLabels, Cancellation), _engine.SaveAsync(sequence, Stream.Null, "", NoLabels, Cancellation));
+            await Task.WhenAll(_engine.SaveAsync(sequence, paths[^1], NoLabels, Cancellation), _engine.SaveAsync(sequence, Stream.Null, NoLabels, Cancellation));
         }
 
         List<int> ids = await reply;
         int inside = 0;
         foreach (string path in paths)
         {
-            Sequence saved = (await _engine.LoadSequenceAsync(_model, path, Streaming, "", Cancellation)).Sequence;
+            Sequence saved = (await _engine.LoadSequenceAsync(_model, path, Streaming, adapter: null, Cancellation)).Sequence;
             int generated = (int)saved.Count - prompt.Length;
             if (generated is > 0 and < 700)
             {
@@ -167,7 +167,7 @@ public sealed class TransferTests : IAsyncLifetime
         Sequence sequence = _engine.CreateSequence(_model, Streaming);
         Generation generation = Generate(sequence, _text[..600], 400); // holds 10 of 16 blocks and will let go of all but one
         Assert.True(await generation.Tokens.WaitToReadAsync(Cancellation));
-        Task<SavedSequence> save = _engine.SaveAsync(sequence, StatePath, "", NoLabels, Cancellation);
+        Task<SavedSequence> save = _engine.SaveAsync(sequence, StatePath, NoLabels, Cancellation);
         await _engine.BetweenSteps(() => 0);
         Assert.False(save.IsCompleted);
         Assert.Equal(400, (await ReadAsync(generation)).Count);
@@ -180,7 +180,7 @@ public sealed class TransferTests : IAsyncLifetime
     {
         Sequence sequence = await FedAsync(10);
         sequence.Drop();
-        Assert.Contains("no longer in the cache", (await Assert.ThrowsAsync<LongCtxException>(() => _engine.SaveAsync(sequence, StatePath, "", NoLabels, Cancellation))).Message);
+        Assert.Contains("no longer in the cache", (await Assert.ThrowsAsync<LongCtxException>(() => _engine.SaveAsync(sequence, StatePath, NoLabels, Cancellation))).Message);
         Assert.Empty(Directory.GetFiles(_directory.Path));
     }
 
@@ -191,16 +191,16 @@ public sealed class TransferTests : IAsyncLifetime
         byte[] before = await File.ReadAllBytesAsync(StatePath, Cancellation);
         Sequence sequence = await FedAsync(200);
         string nowhere = _directory.File("no/such/directory");
-        var missing = await Assert.ThrowsAsync<SequenceFileException>(() => _engine.SaveAsync(sequence, nowhere, "", NoLabels, Cancellation));
+        var missing = await Assert.ThrowsAsync<SequenceFileException>(() => _engine.SaveAsync(sequence, nowhere, NoLabels, Cancellation));
         Assert.Equal(nowhere, missing.File);
         using (FileStream other = new(StatePath + ".tmp", FileMode.Create, FileAccess.Write, FileShare.None)) // another save of the same path
-            await Assert.ThrowsAsync<SequenceFileException>(() => _engine.SaveAsync(sequence, StatePath, "", NoLabels, Cancellation));
+            await Assert.ThrowsAsync<SequenceFileException>(() => _engine.SaveAsync(sequence, StatePath, NoLabels, Cancellation));
         using var cancel = new CancellationTokenSource();
         await cancel.CancelAsync();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _engine.SaveAsync(sequence, StatePath, "", NoLabels, cancel.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _engine.SaveAsync(sequence, StatePath, NoLabels, cancel.Token));
         Assert.Equal(before, await File.ReadAllBytesAsync(StatePath, Cancellation));
         Assert.Equal([StatePath], Directory.GetFiles(_directory.Path));
-        await _engine.SaveAsync(sequence, StatePath, "", NoLabels, Cancellation);
+        await _engine.SaveAsync(sequence, StatePath, NoLabels, Cancellation);
         Assert.Equal(200, (await LoadAsync()).Sequence.Count);
     }
 
@@ -222,13 +222,13 @@ public sealed class TransferTests : IAsyncLifetime
     {
         Sequence sequence = await FedAsync(300);
         using var whole = new MemoryStream();
-        await _engine.SaveAsync(sequence, whole, "", NoLabels, Cancellation);
+        await _engine.SaveAsync(sequence, whole, NoLabels, Cancellation);
         int used = await BlocksUsedAsync(), failed = 0;
         for (int writes = 0; ; writes++)
         {
             try
             {
-                await _engine.SaveAsync(sequence, new FullDisk(writes), "", NoLabels, Cancellation);
+                await _engine.SaveAsync(sequence, new FullDisk(writes), NoLabels, Cancellation);
                 break;
             }
             catch (IOException)
@@ -251,9 +251,9 @@ public sealed class TransferTests : IAsyncLifetime
         Sequence sequence = await FedAsync(300);
         Task stopped = Task.CompletedTask;
         var disk = new FullDisk(1, async () => await (stopped = _engine.DisposeAsync().AsTask()));
-        await Assert.ThrowsAsync<IOException>(() => _engine.SaveAsync(sequence, disk, "", NoLabels, Cancellation));
+        await Assert.ThrowsAsync<IOException>(() => _engine.SaveAsync(sequence, disk, NoLabels, Cancellation));
         await stopped;
-        var late = await Assert.ThrowsAsync<LongCtxException>(() => _engine.SaveAsync(sequence, Stream.Null, "", NoLabels, Cancellation));
+        var late = await Assert.ThrowsAsync<LongCtxException>(() => _engine.SaveAsync(sequence, Stream.Null, NoLabels, Cancellation));
         Assert.Equal(ErrorCode.ShuttingDown, late.Code);
     }
 
@@ -266,7 +266,7 @@ public sealed class TransferTests : IAsyncLifetime
         List<Task> work = [];
         for (int i = 0; i < 30; i++)
         {
-            work.Add(_engine.SaveAsync(sequences[i % 3], Stream.Null, "", NoLabels, Cancellation));
+            work.Add(_engine.SaveAsync(sequences[i % 3], Stream.Null, NoLabels, Cancellation));
             work.Add(LoadAsync());
         }
 
@@ -282,13 +282,13 @@ public sealed class TransferTests : IAsyncLifetime
     {
         using MemoryStream fresh = new(), used = new();
         Sequence sequence = await FedAsync(70);
-        await _engine.SaveAsync(sequence, fresh, "", NoLabels, Cancellation);
+        await _engine.SaveAsync(sequence, fresh, NoLabels, Cancellation);
         await StartAsync(blocks: 6); // the one before leaves its numbers in them
         Sequence other = _engine.CreateSequence(_model, Streaming);
         await _engine.Submit(new() { Sequence = other, Tokens = _text.AsMemory(500, 200), FeedOnly = true }).Completion;
         other.Drop();
         sequence = await FedAsync(70);
-        await _engine.SaveAsync(sequence, used, "", NoLabels, Cancellation);
+        await _engine.SaveAsync(sequence, used, NoLabels, Cancellation);
         Assert.Equal(fresh.ToArray(), used.ToArray());
     }
 }

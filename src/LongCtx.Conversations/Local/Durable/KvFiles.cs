@@ -15,9 +15,6 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
 {
     const string Conversation = "conversation", Seq = "seq", Epoch = "epoch", Skipped = "skipped";
 
-    /// <summary>Keys are computed by the base model alone.</summary>
-    const string NoAdapter = "";
-
     readonly Lock _gate = new();
     long? _bytes; // of all files, at most; null before the first look
 
@@ -29,7 +26,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            SavedSequence saved = await engine.SaveAsync(sequence, path, NoAdapter, new Dictionary<string, string>(StringComparer.Ordinal)
+            SavedSequence saved = await engine.SaveAsync(sequence, path, new Dictionary<string, string>(StringComparer.Ordinal)
             {
                 [Conversation] = key.Id,
                 [Seq] = state.Seq.ToString(CultureInfo.InvariantCulture),
@@ -55,7 +52,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         try
         {
             (Sequence sequence, IReadOnlyDictionary<string, string> labels) =
-                await engine.LoadSequenceAsync(model, path, PolicyOptions.ParseRule(state.Policy!), NoAdapter, cancellation).ConfigureAwait(false);
+                await engine.LoadSequenceAsync(model, path, PolicyOptions.ParseRule(state.Policy!), adapter: null, cancellation).ConfigureAwait(false);
             long seq = Number(labels, Seq), skipped = Number(labels, Skipped);
             if (await ProblemAsync(skipped + sequence.Count, labels, seq).ConfigureAwait(false) is not { } problem)
             {
