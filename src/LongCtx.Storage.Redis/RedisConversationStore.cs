@@ -125,7 +125,15 @@ public sealed partial class RedisConversationStore : IConversationStore
     public async ValueTask<bool> DeleteAsync(ConversationKey key, CancellationToken cancellation = default)
     {
         RedisValue[] values = [NewId(), Values.Number((long)options.TombstoneLife.TotalMilliseconds)];
-        string outcome = (string)(await redis.JournalAsync($"delete {key.Id}", Scripts.Delete, keys.All(key), values, cancellation).ConfigureAwait(false))!;
+        Blob[] blobs = [];
+        string outcome;
+        while (true)
+        {
+            RedisKey[] touched = [.. keys.All(key), .. blobs.SelectMany(b => keys.Upload(key, b.Upload))];
+            outcome = (string)(await redis.JournalAsync($"delete {key.Id}", Scripts.Delete, touched, [.. values, .. blobs.Select(b => b.Value)], cancellation).ConfigureAwait(false))!;
+            if (outcome != "moved") break;
+            blobs = [.. (await AllBlobsAsync(key, cancellation).ConfigureAwait(false)).Select(b => b.Blob)];
+        }
         if (outcome == "none") return false;
         await DelistAsync(key).ConfigureAwait(false);
         await UnmarkLiveAsync(key, long.MaxValue).ConfigureAwait(false);

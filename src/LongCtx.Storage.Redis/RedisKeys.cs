@@ -11,6 +11,8 @@ namespace LongCtx.Storage.Redis;
 /// lc:{tenant/id}:turns     sorted set: turns as JSON by index
 /// lc:{tenant/id}:turn-ids  hash: index by the client's turn id
 /// lc:{tenant/id}:segments  stream: one entry for each segment, its id is number-0
+/// lc:{tenant/id}:blobs     hash: upload:length by the blob's name
+/// lc:{tenant/id}:blob:upload  hash: content by number of the piece; expires, unless it is in blobs
 /// lc:tenant:tenant         sorted set: ids of the tenant's conversations, in alphabetical order    (elsewhere in a cluster)
 /// lc:live                  sorted set: tenant/id of conversations with a turn in progress          (elsewhere in a cluster)
 /// </code>
@@ -36,8 +38,13 @@ internal sealed class RedisKeys(string prefix)
 
     public RedisKey[] Segments(ConversationKey key) => [Of(key, "segments")];
 
-    /// <summary>All of a conversation, the head first, in the order of the diagram.</summary>
-    public RedisKey[] All(ConversationKey key) => [.. Head(key), .. Log(key), .. Turns(key), .. Segments(key)];
+    public RedisKey[] Blobs(ConversationKey key) => [Of(key, "blobs")];
+
+    /// <summary>What one put has written.</summary>
+    public RedisKey[] Upload(ConversationKey key, string upload) => [Of(key, "blob:" + upload)];
+
+    /// <summary>All of a conversation but the content of its blobs, the head first, in the order of the diagram.</summary>
+    public RedisKey[] All(ConversationKey key) => [.. Head(key), .. Log(key), .. Turns(key), .. Segments(key), .. Blobs(key)];
 
     /// <summary>The conversation's name in <see cref="Live"/>, and its hash tag.</summary>
     public static string Member(ConversationKey key) => $"{Escape(key.Tenant)}/{Escape(key.Id)}";

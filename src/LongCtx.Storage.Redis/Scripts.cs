@@ -88,11 +88,19 @@ internal static class Scripts
         return 1
         """;
 
-    /// <summary>KEYS all. ARGV id of the call, life of the tombstone in milliseconds.</summary>
+    /// <summary>
+    /// KEYS all, then the uploads of its blobs. ARGV id of the call, life of the tombstone in milliseconds, then what the blobs are. Refused when
+    /// there is another blob by now, because a script may only touch keys that it was given.
+    /// </summary>
     public const string Delete = """
         local head = redis.call('HMGET', KEYS[1], 'epoch', 'deleted', 'deletion', 'seq', 'model', 'created', 'forkedFrom')
         if not head[1] then return 'none' end
         if head[2] then return head[3] == ARGV[1] and 'deleted' or 'again' end
+        local given = {}
+        for i = 3, #ARGV do given[ARGV[i]] = true end
+        for _, blob in ipairs(redis.call('HVALS', KEYS[6])) do
+            if not given[blob] then return 'moved' end
+        end
         """ + "\n" + NextEpoch + "\n" + """
         redis.call('UNLINK', unpack(KEYS))
         redis.call('HSET', KEYS[1], 'epoch', epoch, 'deleted', now, 'deletion', ARGV[1], 'seq', head[4], 'first', string.format('%.0f', head[4] + 1),
@@ -108,6 +116,71 @@ internal static class Scripts
         local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
         local epoch = string.format('%.0f', math.max(head[1] + 1, tonumber(now)))
         """;
+
+    /// <summary>What a write of blobs begins with: KEYS head is the first, ARGV epoch the first.</summary>
+    const string CheckOwner = """
+        local head = redis.call('HMGET', KEYS[1], 'epoch', 'deleted')
+        if not head[1] or head[2] then return 'gone' end
+        if head[1] ~= ARGV[1] then return 'fenced' end
+        """ + "\n";
+
+    /// <summary>Leaves nothing of an upload, and for a while the mark that no late call may go on with it.</summary>
+    const string Close = """
+        local function close(upload, life)
+            redis.call('UNLINK', upload)
+            redis.call('HSET', upload, 'closed', 1)
+            redis.call('PEXPIRE', upload, life)
+        end
+        """ + "\n";
+
+    /// <summary>KEYS head, upload. ARGV epoch, number of the piece, content, life of the upload in milliseconds. One that is a blob already (it does not expire) or closed is left.</summary>
+    public const string AddPiece = CheckOwner + """
+        if redis.call('PTTL', KEYS[2]) == -1 or redis.call('HEXISTS', KEYS[2], 'closed') == 1 then return 'appended' end
+        redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+        redis.call('PEXPIRE', KEYS[2], ARGV[4])
+        return 'appended'
+        """;
+
+    /// <summary>
+    /// KEYS head, blobs, upload, and the upload of the blob before if there is one. ARGV epoch, name, the blob, the one before or nothing, number of
+    /// pieces, life of a closed upload in milliseconds. 'lost' when not all pieces are there.
+    /// </summary>
+    public const string PutBlob = Close + CheckOwner + """
+        local current = redis.call('HGET', KEYS[2], ARGV[2]) or ''
+        if current == ARGV[3] then return 'appended' end
+        if current ~= ARGV[4] then return 'moved' end
+        if redis.call('HEXISTS', KEYS[3], 'closed') == 1 or redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[5]) then return 'lost' end
+        redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+        redis.call('PERSIST', KEYS[3])
+        if KEYS[4] then close(KEYS[4], ARGV[6]) end
+        return 'appended'
+        """;
+
+    /// <summary>KEYS head, blobs, and the blob's upload if there is one. ARGV epoch, name, the blob or nothing, life of a closed upload in milliseconds.</summary>
+    public const string DeleteBlob = Close + CheckOwner + """
+        local current = redis.call('HGET', KEYS[2], ARGV[2]) or ''
+        if current == '' then return 'appended' end
+        if current ~= ARGV[3] then return 'moved' end
+        redis.call('HDEL', KEYS[2], ARGV[2])
+        close(KEYS[3], ARGV[4])
+        return 'appended'
+        """;
+
+    /// <summary>KEYS upload. ARGV its life once closed, in milliseconds. One that has become a blob stays. 1 if there was something to close.</summary>
+    public const string CloseUpload = Close + """
+        if redis.call('PTTL', KEYS[1]) < 0 then return 0 end
+        close(KEYS[1], ARGV[1])
+        return 1
+        """;
+
+    /// <summary>KEYS blobs. ARGV name.</summary>
+    public const string FindBlob = "return redis.call('HGET', KEYS[1], ARGV[1])";
+
+    /// <summary>KEYS blobs. Names and blobs in turn.</summary>
+    public const string ListBlobs = "return redis.call('HGETALL', KEYS[1])";
+
+    /// <summary>KEYS upload. ARGV number of the piece.</summary>
+    public const string ReadPiece = "return redis.call('HGET', KEYS[1], ARGV[1])";
 
     /// <summary>KEYS stream. ARGV first number, count.</summary>
     public const string ReadStream = """

@@ -71,6 +71,25 @@ internal static class Schema
             PRIMARY KEY (conversation, number)
         ) STRICT;
         """,
+        """
+        -- Blobs of conversations. A number is never given again, so that whoever still reads an older one gets nothing of another.
+        CREATE TABLE blobs (
+            number       INTEGER PRIMARY KEY AUTOINCREMENT,
+            conversation INTEGER NOT NULL,
+            name         TEXT,                -- null: not whole yet, or replaced or deleted
+            length       INTEGER NOT NULL     -- in bytes
+        ) STRICT;
+        CREATE UNIQUE INDEX blobs_by_name ON blobs (conversation, name);
+        CREATE INDEX blobs_unnamed ON blobs (name) WHERE name IS NULL;
+
+        -- 1 MiB each, but the last. Rows are large, so they are not kept inside the index.
+        CREATE TABLE blob_pieces (
+            blob         INTEGER NOT NULL,
+            piece        INTEGER NOT NULL,    -- 0, 1, 2, ...
+            content      BLOB    NOT NULL,
+            PRIMARY KEY (blob, piece)
+        ) STRICT;
+        """,
     ];
 
     /// <summary>Refuses what is not ours, before anything is written to it.</summary>

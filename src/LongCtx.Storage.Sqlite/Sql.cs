@@ -68,6 +68,28 @@ internal static class Sql
     public const string ReadSegments =
         $"SELECT s.number, s.first, s.tokens, s.hash FROM segments s WHERE s.conversation = {Number} AND s.number > ?3 ORDER BY s.number LIMIT ?4";
 
+    // Blobs
+
+    public const string AddBlob = "INSERT INTO blobs (conversation, length) VALUES (?1, ?2) RETURNING number";
+
+    public const string AddPiece = "INSERT INTO blob_pieces (blob, piece, content) VALUES (?1, ?2, ?3)";
+
+    public const string TakeName = "UPDATE blobs SET name = NULL WHERE conversation = ?1 AND name = ?2";
+
+    public const string GiveName = "UPDATE blobs SET name = ?2 WHERE number = ?1";
+
+    public const string FindBlob = $"SELECT number, length FROM blobs WHERE conversation = {Number} AND name = ?3";
+
+    public const string ReadPiece = "SELECT content FROM blob_pieces WHERE blob = ?1 AND piece = ?2";
+
+    public const string ListBlobs = $"SELECT name, length FROM blobs WHERE conversation = {Number} AND name IS NOT NULL ORDER BY name";
+
+    public const string ListUnnamed = "SELECT number FROM blobs INDEXED BY blobs_unnamed WHERE name IS NULL";
+
+    public const string RemovePiece = "DELETE FROM blob_pieces WHERE blob = ?1 AND piece = (SELECT min(piece) FROM blob_pieces WHERE blob = ?1)";
+
+    public const string RemoveBlob = "DELETE FROM blobs WHERE number = ?1";
+
     // Trimming and deletion
 
     public const string Trim = "DELETE FROM events WHERE conversation = ?1 AND seq < ?2";
@@ -86,6 +108,8 @@ internal static class Sql
     public const string PurgeTurns = "DELETE FROM turns WHERE conversation = ?1 AND turn < ?2 + (SELECT min(turn) FROM turns WHERE conversation = ?1)";
 
     public const string PurgeSegments = "DELETE FROM segments WHERE conversation = ?1 AND number < ?2 + (SELECT min(number) FROM segments WHERE conversation = ?1)";
+
+    public const string AnyBlob = "SELECT number FROM blobs WHERE conversation = ?1 LIMIT 1";
 
     public const string Purged = "UPDATE conversations SET purging = 0 WHERE number = ?1";
 }

@@ -98,16 +98,18 @@ partial class SqliteConversationStore
         int removed = connection.Execute(Sql.PurgeEvents, number, Slice);
         if (removed == 0) removed = connection.Execute(Sql.PurgeTurns, number, Slice);
         if (removed == 0) removed = connection.Execute(Sql.PurgeSegments, number, Slice / 10);
+        if (removed == 0 && connection.First(Sql.AnyBlob, row => row.GetInt64(0), number) is > 0 and var blob) removed = RemoveSlice(connection, blob);
         return removed == 0 && connection.Execute(Sql.Purged, number) > 0;
     }
 
-    /// <summary>Removes what a process that was killed while it deleted has left.</summary>
+    /// <summary>Removes what a process that was killed while it deleted, or put a blob, has left.</summary>
     static void FinishPurges(Connection connection)
     {
         foreach (long number in connection.All(Sql.Purging, row => row.GetInt64(0)))
         {
             while (!Purge(connection, number)) { }
         }
+        while (SweepBlobs(connection, new())) { }
     }
 
     ValueTask<T> WriteAsync<T>(Func<Connection, T> work, CancellationToken cancellation) => new(writer.WriteAsync(work, cancellation));

@@ -38,6 +38,10 @@ partial class ConversationStoreConformance
             Assert.Equal(new(AppendStatus.Appended, batch.Events[^1].Seq), await SendAsync(() => store.AppendAsync(key, batch, Stop)));
         Assert.True(await SendAsync(() => store.SetMetadataAsync(key, new Dictionary<string, string> { ["title"] = "Land" }, Stop)));
         Assert.Equal(AppendStatus.Appended, await SendAsync(() => store.TrimAsync(key, head.Epoch, 3, Stop)));
+        foreach (int length in new[] { 3, BlobPieces.Size + 1 })
+            Assert.Equal(AppendStatus.Appended, await SendAsync(() => store.PutBlobAsync(key, head.Epoch, "state", new(Bytes(length)), Stop)));
+        Assert.Equal(AppendStatus.Appended, await SendAsync(() => store.PutBlobAsync(key, head.Epoch, "old", new(Bytes(1)), Stop)));
+        Assert.Equal(AppendStatus.Appended, await SendAsync(() => store.DeleteBlobAsync(key, head.Epoch, "old", Stop)));
         Assert.Equal(5, (await SendAsync(() => store.ReadAsync(key, 0, 10, Stop))).Count);
     }
 
@@ -57,6 +61,6 @@ partial class ConversationStoreConformance
     static async Task<string[]> HistoryAsync(IConversationStore store, ConversationKey key)
     {
         var head = await FindAsync(store, key) with { Key = Key, Epoch = 0 };
-        return [Text(head), .. (await ContentAsync(store, key))[1..], $"live: {(await store.ListLiveAsync(Stop)).Contains(key)}"];
+        return [Text(head), .. (await ContentAsync(store, key))[1..], .. await BlobsAsync(store, key), $"live: {(await store.ListLiveAsync(Stop)).Contains(key)}"];
     }
 }

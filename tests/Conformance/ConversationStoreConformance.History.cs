@@ -57,6 +57,8 @@ partial class ConversationStoreConformance
                 case < 81: return await BothAsync($"turns of {key}", async s => Lines(await s.ReadTurnsAsync(key, Math.Max(0, from), max, down, Stop)));
                 case < 84: return await BothAsync($"segments of {key}", async s => Lines((await s.ReadSegmentsAsync(key, Math.Max(0, from), max, Stop)).Select(Text)));
                 case < 87: return await BothAsync($"turn of {key}", async s => Show(await s.FindTurnAsync(key, $"turn-{from}", Stop)));
+                case < 92: return await ChangeBlobAsync(key, $"blob-{Math.Abs(from)}");
+                case < 95: return await BothAsync($"blobs of {key}", async s => Lines(await BlobsAsync(s, key)));
                 default:
                     return await BothAsync($"all of {key}", async s =>
                         $"{WithoutEpoch(await s.FindAsync(key, Stop))}\n{Lines((await s.ReadAsync(key, 0, 1000, Stop)).Select(Text))}\n{Lines(await s.ReadTurnsAsync(key, 0, 1000, cancellation: Stop))}");
@@ -97,6 +99,16 @@ partial class ConversationStoreConformance
                 var result = await s.AppendAsync(key, batch with { Epoch = Epoch(s, key, owner) }, Stop);
                 return result.Status == AppendStatus.Gone ? "gone" : result.ToString();
             });
+        }
+
+        async Task<(string, string, string)> ChangeBlobAsync(ConversationKey key, string name)
+        {
+            int owner = Owner(key), length = random.Next(10) == 0 ? random.Next(3 * BlobPieces.Size) : random.Next(3);
+            byte[] content = new byte[length];
+            random.NextBytes(content);
+            return random.Next(4) == 0
+                ? await BothAsync($"delete {name} of {key} as {owner}", async s => Show(await s.DeleteBlobAsync(key, Epoch(s, key, owner), name, Stop)))
+                : await BothAsync($"put {length} bytes as {name} of {key} as {owner}", async s => Show(await s.PutBlobAsync(key, Epoch(s, key, owner), name, new(content), Stop)));
         }
 
         int Owner(ConversationKey key) => random.Next(8) == 0 ? random.Next(epochs[key].Count) : epochs[key].Count - 1;

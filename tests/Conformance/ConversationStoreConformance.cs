@@ -109,6 +109,7 @@ public abstract partial class ConversationStoreConformance
             Assert.Equal(AppendStatus.Gone, (await store.AppendAsync(key, Batch(epoch, 0), Stop)).Status);
             Assert.Equal(AppendStatus.Gone, await store.TrimAsync(key, epoch, 1, Stop));
         }
+        await AssertNoBlobsAsync(store, key);
         Assert.Empty(await store.ReadAsync(key, 0, 10, Stop));
         Assert.Null(await store.FindTurnAsync(key, "turn-1", Stop));
         Assert.Empty(await store.ReadTurnsAsync(key, 0, 10, cancellation: Stop));

@@ -1,3 +1,5 @@
+using System.Buffers;
+
 namespace LongCtx.Conversations.Storage.Tests;
 
 /// <param name="Call">The first call that fails: 1, 2, 3, ... in the order in which the store is called, whatever the member.</param>
@@ -58,6 +60,18 @@ public sealed class FaultyStore(IConversationStore inner, Fault? fault = null) :
 
     public ValueTask<AppendStatus> TrimAsync(ConversationKey key, long epoch, long upTo, CancellationToken cancellation = default) =>
         CallAsync(() => inner.TrimAsync(key, epoch, upTo, cancellation));
+
+    public ValueTask<AppendStatus> PutBlobAsync(ConversationKey key, long epoch, string name, ReadOnlySequence<byte> content, CancellationToken cancellation = default) =>
+        CallAsync(() => inner.PutBlobAsync(key, epoch, name, content, cancellation));
+
+    public ValueTask<Stream?> ReadBlobAsync(ConversationKey key, string name, CancellationToken cancellation = default) =>
+        CallAsync(() => inner.ReadBlobAsync(key, name, cancellation));
+
+    public ValueTask<IReadOnlyList<StoredBlob>> ListBlobsAsync(ConversationKey key, CancellationToken cancellation = default) =>
+        CallAsync(() => inner.ListBlobsAsync(key, cancellation));
+
+    public ValueTask<AppendStatus> DeleteBlobAsync(ConversationKey key, long epoch, string name, CancellationToken cancellation = default) =>
+        CallAsync(() => inner.DeleteBlobAsync(key, epoch, name, cancellation));
 
     public ValueTask<bool> DeleteAsync(ConversationKey key, CancellationToken cancellation = default) => CallAsync(() => inner.DeleteAsync(key, cancellation));
 

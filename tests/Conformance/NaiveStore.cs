@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 
 namespace LongCtx.Conversations.Storage.Tests;
@@ -13,6 +14,7 @@ public sealed class NaiveStore : IConversationStore
         public readonly List<StoredEvent> Events = [];
         public readonly SortedDictionary<int, TurnInfo> Turns = [];
         public readonly List<StoredSegment> Segments = [];
+        public readonly SortedDictionary<string, byte[]> Blobs = new(StringComparer.Ordinal);
     }
 
     readonly Lock gate = new();
@@ -98,6 +100,34 @@ public sealed class NaiveStore : IConversationStore
         journal.Head = head with { FirstSeq = journal.Events.Count > 0 ? journal.Events[0].Seq : head.Seq + 1 };
         return AppendStatus.Appended;
     });
+
+    public async ValueTask<AppendStatus> PutBlobAsync(ConversationKey key, long epoch, string name, ReadOnlySequence<byte> content, CancellationToken cancellation = default)
+    {
+        byte[] bytes = content.ToArray(); // before the lock: the content may keep us waiting
+        return await ChangeBlobAsync(key, epoch, name, blobs => blobs[name] = bytes, cancellation).ConfigureAwait(false);
+    }
+
+    public ValueTask<Stream?> ReadBlobAsync(ConversationKey key, string name, CancellationToken cancellation = default) => Do<Stream?>(cancellation, () =>
+    {
+        StoredBlob.CheckName(name);
+        return Find(key)?.Blobs.GetValueOrDefault(name) is { } bytes ? new MemoryStream(bytes, writable: false) : null;
+    });
+
+    public ValueTask<IReadOnlyList<StoredBlob>> ListBlobsAsync(ConversationKey key, CancellationToken cancellation = default) =>
+        DoList(cancellation, () => Find(key)?.Blobs.Select(b => new StoredBlob(b.Key, b.Value.Length)));
+
+    public ValueTask<AppendStatus> DeleteBlobAsync(ConversationKey key, long epoch, string name, CancellationToken cancellation = default) =>
+        ChangeBlobAsync(key, epoch, name, blobs => blobs.Remove(name), cancellation);
+
+    ValueTask<AppendStatus> ChangeBlobAsync(ConversationKey key, long epoch, string name, Action<SortedDictionary<string, byte[]>> change, CancellationToken cancellation) =>
+        Do(cancellation, () =>
+        {
+            StoredBlob.CheckName(name);
+            if (Find(key) is not { Head: var head } journal) return AppendStatus.Gone;
+            if (epoch != head.Epoch) return AppendStatus.Fenced;
+            change(journal.Blobs);
+            return AppendStatus.Appended;
+        });
 
     public ValueTask<bool> DeleteAsync(ConversationKey key, CancellationToken cancellation = default) => Do(cancellation, () =>
     {

@@ -9,6 +9,9 @@ public sealed class DeletionTests : IDisposable
 
     static readonly ConversationKey Key = new("default", "conv_1");
 
+    /// <summary>Two blobs of 2.1 MB, three pieces each.</summary>
+    const int BlobRows = 2 + 2 * 3;
+
     readonly TemporaryDirectory directory = new();
 
     static CancellationToken Stop => TestContext.Current.CancellationToken;
@@ -26,6 +29,8 @@ public sealed class DeletionTests : IDisposable
             Segments = [.. Enumerable.Range(1, 250).Select(i => new StoredSegment(i, i, new int[2000], Secret))],
         };
         Assert.Equal(AppendStatus.Appended, (await store.AppendAsync(key, batch, Stop)).Status);
+        foreach (string name in new[] { "state", "older" })
+            Assert.Equal(AppendStatus.Appended, await store.PutBlobAsync(key, head.Epoch, name, new(Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat(Secret, 100_000)))), Stop));
     }
 
     [Fact]
@@ -51,7 +56,7 @@ public sealed class DeletionTests : IDisposable
             Assert.All(await delete, Assert.True);
             Assert.Equal(2600, (await store.ReadAsync(keys[1], 0, 10_000, Stop)).Count);
         }
-        AssertRows(2600 + 1100 + 250);
+        AssertRows(2600 + 1100 + 250 + BlobRows);
     }
 
     [Fact]
@@ -63,7 +68,7 @@ public sealed class DeletionTests : IDisposable
             connection.Execute(Sql.Bury, 1, 1);
             connection.Execute(Sql.PurgeEvents, 1, 1000);
         }
-        AssertRows(1500 + 1100 + 250);
+        AssertRows(1500 + 1100 + 250 + BlobRows);
         await using (await OpenAsync()) { }
         AssertRows(0);
         await using (var store = await OpenAsync()) Assert.NotNull((await store.FindAsync(Key, Stop))?.Deleted);
@@ -84,7 +89,10 @@ public sealed class DeletionTests : IDisposable
     void AssertRows(long expected)
     {
         using var connection = Connection.Open(directory.File("longctx.db"), SqliteOpenMode.ReadOnly, TimeSpan.FromSeconds(1));
-        Assert.Equal(expected, connection.First("SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM turns) + (SELECT count(*) FROM segments)", row => row.GetInt64(0)));
+        Assert.Equal(expected, connection.First("""
+            SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM turns) + (SELECT count(*) FROM segments)
+            + (SELECT count(*) FROM blobs) + (SELECT count(*) FROM blob_pieces)
+            """, row => row.GetInt64(0)));
     }
 
     public void Dispose() => directory.Dispose();

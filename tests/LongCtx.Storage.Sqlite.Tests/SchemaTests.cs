@@ -43,6 +43,15 @@ public sealed class SchemaTests : IDisposable
             var segment = Assert.Single(await store.ReadSegmentsAsync(Key, 0, 10, stop));
             Assert.Equal([7, 8], segment.Tokens.ToArray());
             Assert.Equal([Key], await store.ListLiveAsync(stop));
+            Assert.Equal(version < 2 ? [] : [new StoredBlob("older", 2), new("state", 3)], await store.ListBlobsAsync(Key, stop));
+            if (version >= 2)
+            {
+                byte[] content = new byte[3];
+                await using var blob = await store.ReadBlobAsync(Key, "state", stop);
+                await blob!.ReadExactlyAsync(content, stop);
+                Assert.Equal([0, 255, 7], content);
+            }
+            Assert.Equal(AppendStatus.Appended, await store.PutBlobAsync(Key, 4, "state", new([1]), stop));
             Assert.Equal(new(AppendStatus.Appended, 3), await store.AppendAsync(Key, new(4, 2, Guid.NewGuid(), [new(3, "delta", default, "{}")], ""), stop));
         }
         Assert.Equal(Schema.Migrations.Count, Version());

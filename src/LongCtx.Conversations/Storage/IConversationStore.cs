@@ -1,7 +1,9 @@
+using System.Buffers;
+
 namespace LongCtx.Conversations.Storage;
 
 /// <summary>
-/// The durable journal of all conversations. All members are thread-safe. Every write of a conversation carries the writer's epoch: after
+/// The durable journal of all conversations, and blobs beside it. All members are thread-safe. Every write of a conversation carries the writer's epoch: after
 /// another owner has acquired the conversation, the older one never gets a write in. A write that threw may or may not have happened;
 /// sending the same batch again is safe.
 /// </summary>
@@ -63,7 +65,26 @@ public interface IConversationStore : IAsyncDisposable
     ValueTask<AppendStatus> TrimAsync(ConversationKey key, long epoch, long upTo, CancellationToken cancellation = default);
 
     /// <summary>
-    /// Deletes for every owner at once: the epoch rises, a tombstone stays, and all content goes. False when there is none of that key or
+    /// Makes this the content of the conversation's blob of that name, whole or not at all: after a failure or a crash it is the one before, or
+    /// none, or this one. Fenced like an append. Nothing of the content may change until the call ends.
+    /// </summary>
+    /// <exception cref="ArgumentException">The name is not as <see cref="StoredBlob.CheckName"/> wants it; so for the members below.</exception>
+    ValueTask<AppendStatus> PutBlobAsync(ConversationKey key, long epoch, string name, ReadOnlySequence<byte> content, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// The blob as it is now, of known length and to be read asynchronously; null when there is none of that name. Replaced or deleted while it
+    /// is read, it either goes on to its end or fails with a transient <see cref="StoreException"/>; it never becomes another.
+    /// </summary>
+    ValueTask<Stream?> ReadBlobAsync(ConversationKey key, string name, CancellationToken cancellation = default);
+
+    /// <summary>The conversation's blobs by name.</summary>
+    ValueTask<IReadOnlyList<StoredBlob>> ListBlobsAsync(ConversationKey key, CancellationToken cancellation = default);
+
+    /// <summary>Leaves no blob of that name, whether there was one or not. Fenced like an append.</summary>
+    ValueTask<AppendStatus> DeleteBlobAsync(ConversationKey key, long epoch, string name, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Deletes for every owner at once: the epoch rises, a tombstone stays, and all content goes, blobs too. False when there is none of that key or
     /// it was deleted before.
     /// </summary>
     ValueTask<bool> DeleteAsync(ConversationKey key, CancellationToken cancellation = default);

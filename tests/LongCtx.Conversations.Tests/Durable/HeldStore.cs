@@ -1,3 +1,4 @@
+using System.Buffers;
 using LongCtx.Conversations.Storage;
 
 namespace LongCtx.Conversations.Tests;
@@ -65,6 +66,16 @@ internal sealed class HeldStore(IConversationStore inner, int appends, bool hold
     public ValueTask<IReadOnlyList<ConversationKey>> ListLiveAsync(CancellationToken cancellation = default) => inner.ListLiveAsync(cancellation);
 
     public ValueTask<AppendStatus> TrimAsync(ConversationKey key, long epoch, long upTo, CancellationToken cancellation = default) => inner.TrimAsync(key, epoch, upTo, cancellation);
+
+    public ValueTask<AppendStatus> PutBlobAsync(ConversationKey key, long epoch, string name, ReadOnlySequence<byte> content, CancellationToken cancellation = default) =>
+        inner.PutBlobAsync(key, epoch, name, content, cancellation);
+
+    public ValueTask<Stream?> ReadBlobAsync(ConversationKey key, string name, CancellationToken cancellation = default) => inner.ReadBlobAsync(key, name, cancellation);
+
+    public ValueTask<IReadOnlyList<StoredBlob>> ListBlobsAsync(ConversationKey key, CancellationToken cancellation = default) => inner.ListBlobsAsync(key, cancellation);
+
+    public ValueTask<AppendStatus> DeleteBlobAsync(ConversationKey key, long epoch, string name, CancellationToken cancellation = default) =>
+        inner.DeleteBlobAsync(key, epoch, name, cancellation);
 
     public ValueTask<bool> DeleteAsync(ConversationKey key, CancellationToken cancellation = default) => inner.DeleteAsync(key, cancellation);
 

@@ -24,6 +24,9 @@ static class ChildModes
                 case "append":
                     await AppendForEverAsync(directory, Enum.Parse<Durability>(rest[0]), int.Parse(rest[1], CultureInfo.InvariantCulture), int.Parse(rest[2], CultureInfo.InvariantCulture));
                     break;
+                case "put":
+                    await PutForEverAsync(directory, Enum.Parse<Durability>(rest[0]));
+                    break;
                 case "fill":
                     await FullDisk.RunAsync(directory);
                     break;
@@ -58,5 +61,19 @@ static class ChildModes
                 Console.Out.WriteLine($"{number} {seq};"); // one write to the pipe, which outlives this process
             }
         })));
+    }
+
+    /// <summary>Says of each version of a blob that it is stored, until somebody kills it.</summary>
+    static async Task PutForEverAsync(string directory, Durability level)
+    {
+        await using var store = await SqliteConversationStore.OpenAsync(new() { Directory = directory, Durability = level });
+        var journal = new ProbeJournal(0);
+        var head = await journal.AcquireAsync(store);
+        for (int version = await ProbeBlob.VersionAsync(store, journal.Key) + 1; ; version++)
+        {
+            var status = await store.PutBlobAsync(journal.Key, head.Epoch, ProbeBlob.Name, new(ProbeBlob.Content(version)));
+            if (status != AppendStatus.Appended) throw new InvalidOperationException($"{journal.Key}: {status}");
+            Console.Out.WriteLine($"{version};");
+        }
     }
 }
