@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace LongCtx.Cli.Bench;
 
 /// <param name="LoadMs">Opening the model until it can compute.</param>
@@ -10,6 +12,7 @@ internal sealed record BenchReport(
     IReadOnlyList<PrefillFigure> Prefill,
     IReadOnlyList<DecodeFigure> Decode,
     IReadOnlyList<StreamFigure> Stream,
+    IReadOnlyList<AdapterFigure> Adapters,
     double FirstTokenMs,
     double? AllocatedBytesPerStep);
 
@@ -19,6 +22,16 @@ internal sealed record PrefillFigure(int Tokens, double TokensPerSecond);
 internal sealed record DecodeFigure(int Conversations, int Context, double TokensPerSecond);
 
 internal sealed record StreamFigure(int Position, double MsPerToken);
+
+/// <summary>Conversations that decode together, with adapters and, in turn with that, without.</summary>
+/// <param name="Adapters">Different ones among the conversations.</param>
+/// <param name="Rank">Of each, over all projections.</param>
+/// <param name="TokensPerSecond">Of all conversations together.</param>
+/// <param name="PlainTokensPerSecond">The same without adapters.</param>
+/// <param name="CostPercent">How many tokens per second the adapters cost.</param>
+internal sealed record AdapterFigure(
+    int Conversations, int Adapters, int Rank, int Context, double TokensPerSecond, [property: JsonPropertyName("p99_step_ms")] double P99StepMs, double PlainTokensPerSecond,
+    [property: JsonPropertyName("plain_p99_step_ms")] double PlainP99StepMs, double CostPercent);
 
 /// <summary>"16@512": conversations that decode together, each after a context of that many tokens.</summary>
 internal readonly record struct DecodeLoad(int Conversations, int Context)

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Numerics.Tensors;
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Runtime;
 
@@ -17,6 +18,9 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
     const int DecodeSteps = 32;
 
     const int AllocationSteps = 9;
+
+    /// <summary>Timed runs, for each of the others, where single steps are looked at: a hundredth of the steps is several.</summary>
+    const int RunsForSteps = 4;
 
     /// <summary>Tokens beyond the context that a timed run appends.</summary>
     public const int StepsMax = DecodeSteps + 1;
@@ -59,6 +63,38 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
         }
     }
 
+    /// <summary>The same with adapters, the i-th conversation with the i-th (and again from the first on); runs with and without take turns.</summary>
+    public AdapterFigure DecodeWithAdapters(DecodeLoad load, LoraWeights[] adapters)
+    {
+        var prompts = new KvSequence[load.Conversations];
+        try
+        {
+            for (int c = 0; c < prompts.Length; c++)
+            {
+                prompts[c] = new KvSequence(runner.Pool, policy);
+                Feed(prompts[c], RandomTokens(load.Context, seed: 100 + c), LogitsKind.None);
+            }
+
+            List<double> with = [], without = [], stepsWith = [], stepsWithout = [];
+            OnCopies(prompts, CountAllocations);
+            OnCopies(prompts, CountAllocations, adapters);
+            for (int run = 0; run < runs * RunsForSteps; run++)
+            {
+                without.Add(load.Conversations * DecodeSteps / OnCopies(prompts, (s, t) => Time(s, t, stepsWithout)));
+                with.Add(load.Conversations * DecodeSteps / OnCopies(prompts, (s, t) => Time(s, t, stepsWith), adapters));
+            }
+
+            double adapted = Median.Of(with), plain = Median.Of(without);
+            return new(load.Conversations, Math.Min(adapters.Length, load.Conversations), adapters[0].Layout.Rank, load.Context, adapted, P99(stepsWith), plain, P99(stepsWithout), 100 * (1 - adapted / plain));
+        }
+        finally
+        {
+            foreach (KvSequence? sequence in prompts) sequence?.Dispose();
+        }
+
+        static double P99(List<double> times) => times.Order().ElementAt(times.Count * 99 / 100);
+    }
+
     /// <summary>
     /// Milliseconds per token of one stream, at each of the ascending positions. All are timed at the end, taking turns: what else the
     /// machine does meanwhile hits them alike.
@@ -96,14 +132,18 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
         }
     }
 
-    /// <summary>Seconds that <see cref="DecodeSteps"/> steps take.</summary>
-    double Time(KvSequence[] sequences, int[] tokens)
+    double Time(KvSequence[] sequences, int[] tokens) => Time(sequences, tokens, milliseconds: null);
+
+    /// <summary>Seconds that <see cref="DecodeSteps"/> steps take, and the milliseconds of each.</summary>
+    double Time(KvSequence[] sequences, int[] tokens, List<double>? milliseconds)
     {
         long start = Stopwatch.GetTimestamp();
         for (int i = 0; i < DecodeSteps; i++)
         {
             cancellation.ThrowIfCancellationRequested();
+            long before = Stopwatch.GetTimestamp();
             StepTogether(sequences, tokens);
+            milliseconds?.Add(Stopwatch.GetElapsedTime(before).TotalMilliseconds);
         }
 
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
@@ -123,13 +163,14 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
     }
 
     /// <summary>Measures on copies of the sequences, which stay as they are: every run starts at the same context.</summary>
-    double OnCopies(ReadOnlySpan<KvSequence> sequences, Func<KvSequence[], int[], double> measure)
+    double OnCopies(ReadOnlySpan<KvSequence> sequences, Func<KvSequence[], int[], double> measure, LoraWeights[]? adapters = null)
     {
         var copies = new KvSequence[sequences.Length];
         var tokens = new int[sequences.Length];
         for (int c = 0; c < copies.Length; c++)
         {
             copies[c] = sequences[c].Fork();
+            copies[c].Adapter = adapters?[c % adapters.Length];
             tokens[c] = 1 + c;
         }
 

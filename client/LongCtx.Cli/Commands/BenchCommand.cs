@@ -2,8 +2,10 @@ using System.CommandLine;
 using System.Diagnostics;
 using LongCtx.Cli.Bench;
 using LongCtx.Cli.Options;
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Cpu;
+using LongCtx.Engine.Models;
 
 namespace LongCtx.Cli.Commands;
 
@@ -11,11 +13,12 @@ internal static class BenchCommand
 {
     const int TokensMax = 10_000_000;
     const int ConversationsMax = 256;
+    const int AdapterRank = 8;
 
-    sealed record Plan(int[] Prefill, DecodeLoad[] Decode, int[] Stream)
+    sealed record Plan(int[] Prefill, DecodeLoad[] Decode, int[] Stream, int Adapters)
     {
         /// <summary>What runs when nothing is chosen.</summary>
-        public static readonly Plan Default = new([512, 2048], [new(1, 512), new(16, 512)], [1000, 10_000, 100_000]);
+        public static readonly Plan Default = new([512, 2048], [new(1, 512), new(16, 512)], [1000, 10_000, 100_000], 0);
     }
 
     public static Command Create(Terminal terminal)
@@ -25,21 +28,22 @@ internal static class BenchCommand
         Option<int[]?> prefill = Value.IntList("--prefill", "Prompt lengths to time.", TokensMax);
         Option<DecodeLoad[]?> decode = DecodeOption();
         Option<int[]?> stream = Value.IntList("--stream", "Positions of one stream at which to time a token.", TokensMax);
+        Option<int> adapters = Value.Int("--adapters", $"Also times every --decode with so many different adapters (rank {AdapterRank}, all projections, random numbers) among its conversations.", 0, ConversationsMax, 0);
         Option<int> runs = Value.Int("--runs", "Every figure is the median of this many runs.", 3, 1000, 3);
         var policy = new PolicyChoice();
         Option<bool> json = Common.Json();
         var command = new Command("bench",
             "Speed on this machine. Without --prefill, --decode and --stream all of 512,2048, 1@512,16@512 and 1000,10000,100000 is measured, which takes minutes.")
         {
-            model, threads, prefill, decode, stream, runs, json,
+            model, threads, prefill, decode, stream, adapters, runs, json,
         };
         policy.AddTo(command);
         command.Subcommands.Add(BenchStoreCommand.Create(terminal));
         command.Subcommands.Add(BenchClusterCommand.Create(terminal));
         command.SetAction(async (result, cancellation) =>
         {
-            var plan = new Plan(result.GetValue(prefill) ?? [], result.GetValue(decode) ?? [], result.GetValue(stream) ?? []);
-            if (plan is { Prefill: [], Decode: [], Stream: [] }) plan = Plan.Default;
+            var plan = new Plan(result.GetValue(prefill) ?? [], result.GetValue(decode) ?? [], result.GetValue(stream) ?? [], result.GetValue(adapters));
+            if (plan is { Prefill: [], Decode: [], Stream: [] }) plan = Plan.Default with { Adapters = plan.Adapters };
             int threadCount = result.GetValue(threads), runCount = result.GetValue(runs);
             string path = result.GetValue(model)!;
             AttentionPolicy rule;
@@ -73,17 +77,20 @@ internal static class BenchCommand
             progress(done += (long)tokens * runs);
         }
 
+        LoraWeights[] weights = [.. Enumerable.Range(0, plan.Adapters).Select(i => RandomAdapter(files.Config, seed: 200 + i))];
         var decode = new List<DecodeFigure>();
+        var adapters = new List<AdapterFigure>();
         foreach (DecodeLoad load in plan.Decode)
         {
             decode.Add(new(load.Conversations, load.Context, workload.DecodeTokensPerSecond(load)));
+            if (weights.Length > 0) adapters.Add(workload.DecodeWithAdapters(load, weights));
             progress(done += (long)load.Context * load.Conversations);
         }
 
         var stream = new List<StreamFigure>();
         foreach ((int position, double ms) in workload.Stream([.. plan.Stream.Order()], position => progress(done + position)))
             stream.Add(new(position, ms));
-        return new(threads, loadMs, ProcessMemory.PeakMegabytes, prefill, decode, stream, firstTokenMs, workload.AllocatedBytesPerStep);
+        return new(threads, loadMs, ProcessMemory.PeakMegabytes, prefill, decode, stream, adapters, firstTokenMs, workload.AllocatedBytesPerStep);
     }
 
     /// <summary>From nothing to a model that can compute, and to its first token.</summary>
@@ -103,6 +110,20 @@ internal static class BenchCommand
             return Stopwatch.GetElapsedTime(start).TotalMilliseconds;
         });
         return (Median.Of(loads), firstToken);
+    }
+
+    static LoraWeights RandomAdapter(DecoderConfig config, int seed)
+    {
+        var random = new Random(seed);
+        var weights = new LoraWeights(new(config, AdapterRank, AdapterRank, LoraTargets.All));
+        for (int layer = 0; layer < config.LayerCount; layer++)
+            foreach (LoraTargets target in weights.Layout.PresentTargets)
+            {
+                foreach (ref float x in weights.A(layer, target)) x = (random.NextSingle() - 0.5f) / 10;
+                foreach (ref float x in weights.B(layer, target)) x = (random.NextSingle() - 0.5f) / 100;
+            }
+
+        return weights;
     }
 
     static long LongestOf(Plan plan) =>
@@ -148,6 +169,8 @@ internal static class BenchCommand
         };
         rows.AddRange(report.Prefill.Select(p => (string[])[$"prefill of {Text.Of(p.Tokens)} tokens", Text.Of(p.TokensPerSecond, "F1") + " tokens/s"]));
         rows.AddRange(report.Decode.Select(d => (string[])[$"decode, {Text.Of(d.Conversations)} x context {Text.Of(d.Context)}", Text.Of(d.TokensPerSecond, "F1") + " tokens/s"]));
+        rows.AddRange(report.Adapters.Select(a => (string[])[$"the same with {Text.Of(a.Adapters)} adapters of rank {Text.Of(a.Rank)}",
+            $"{Text.Of(a.TokensPerSecond, "F1")} tokens/s, p99 {Text.Of(a.P99StepMs, "F1")} ms a step; without, in turn, {Text.Of(a.PlainTokensPerSecond, "F1")} and {Text.Of(a.PlainP99StepMs, "F1")} ms: {Text.Of(a.CostPercent, "F1")} %"]));
         rows.AddRange(report.Stream.Select(s => (string[])[$"stream at {Text.Of(s.Position)}", Text.Of(s.MsPerToken, "F2") + " ms/token"]));
         if (report.AllocatedBytesPerStep is { } bytes) rows.Add(["allocated per decode step", Text.Of(bytes, "F0") + " bytes"]);
         rows.Add(["peak memory", Text.Of(report.PeakMemoryMb, "F0") + " MB"]);
