@@ -276,18 +276,26 @@ public sealed class ConversationMachine
     /// <param name="firstToken">Nothing at or behind it has been computed yet.</param>
     /// <param name="isRefill">The cache before it is to be computed anew.</param>
     /// <param name="now">Unix milliseconds.</param>
-    public void AdapterLearned(AdapterUpdate update, string digest, long firstToken, bool isRefill, long now)
+    /// <returns>False when there is no use for it: the adapter was reset meanwhile.</returns>
+    public bool AdapterLearned(AdapterUpdate update, string digest, long firstToken, bool isRefill, long now) =>
+        TryEnqueue(update, new AdapterUpdated(update.Version, digest, firstToken) { Update = update, IsRefill = isRefill, At = now }, now);
+
+    /// <summary>A chunk was learned in vain. The result is as of <see cref="AdapterLearned"/>.</summary>
+    public bool AdapterFailed(AdapterUpdate update, long now) => TryEnqueue(update, new AdapterRejected(update) { At = now }, now);
+
+    bool TryEnqueue(AdapterUpdate update, ConversationEvent e, long now)
     {
-        if (HasLeft || _state.Adapter is not { } adapter || adapter.TrainedTo != update.From) return;
-        Enqueue(new AdapterUpdated(update.Version, digest, firstToken) { Update = update, IsRefill = isRefill, At = now }, [], null);
+        if (HasLeft || _state.Adapter is not { IsEnabled: true } adapter || adapter.TrainedTo != update.From || _queue.Exists(p => p.Event is AdapterUpdated or AdapterRejected)) return false;
+        Enqueue(e, [], null);
         Flush(now);
+        return true;
     }
 
-    /// <summary>A chunk was learned in vain.</summary>
-    public void AdapterFailed(AdapterUpdate update, long now)
+    /// <summary>The state of the version in use is gone: back to the base model, as after a reset.</summary>
+    public void AdapterLost(long now)
     {
-        if (HasLeft || _state.Adapter is not { } adapter || adapter.TrainedTo != update.From) return;
-        Enqueue(new AdapterRejected(update) { At = now }, [], null);
+        if (HasLeft || _state.Adapter is not { Versions.IsEmpty: false }) return;
+        Enqueue(new AdapterUpdated(0, "", _state.Tokens) { IsRefill = true, At = now }, [], null);
         Flush(now);
     }
 

@@ -39,7 +39,21 @@ public sealed class JournalCopy(ConversationKey key, long epoch, int vocabulary)
         if (e is Completed or Cancelled or Failed or Delta && _state.Live?.Turn != e.Turn) throw Refuse(stored.Seq, $"turn {e.Turn} is not live");
         if (e is Evicted v && (v.First != _state.SegmentEnd || v.First + v.Count > _state.Tokens || v.Count < 1))
             throw Refuse(stored.Seq, $"segment {v.Segment} does not follow");
+        if (e is AdapterConfigured configured) Check(configured, stored.Seq);
+        if (e is AdapterUpdated u && (_state.Adapter is null || u.Version < 0 || u.FirstToken < 0)) throw Refuse(stored.Seq, $"there is no adapter of which version {u.Version} could be");
         Append(e, stored.Tokens);
+    }
+
+    void Check(AdapterConfigured e, long seq)
+    {
+        try
+        {
+            e.Settings.Validate();
+        }
+        catch (LongCtxException refusal)
+        {
+            throw Refuse(seq, refusal.Message);
+        }
     }
 
     /// <summary>A turn that is in progress where the copy ends does not go on in it.</summary>
@@ -49,6 +63,12 @@ public sealed class JournalCopy(ConversationKey key, long epoch, int vocabulary)
         var usage = new TurnUsage(live.ReplyStart, 0, _state.Tokens - live.ReplyStart, 0);
         Append(new Cancelled(usage) { Seq = _state.Seq + 1, Turn = live.Turn, At = now, TokenStart = _state.Tokens }, default);
     }
+
+    /// <summary>The adapter where the copy stands; null where there was none.</summary>
+    public AdapterState? Adapter => _state.Adapter;
+
+    /// <summary>The copy goes on with the base model, and learns from what comes.</summary>
+    public void ResetAdapter(long now) => Append(new AdapterUpdated(0, "", _state.Tokens) { Seq = _state.Seq + 1, IsRefill = true, At = now, TokenStart = _state.Tokens }, default);
 
     void Append(ConversationEvent e, ReadOnlyMemory<int> tokens)
     {

@@ -35,7 +35,7 @@ public sealed partial class StoredConversations
             _keyedForks.Release();
         }
 
-        ValueTask<ConversationInfo> ForkAsync(string target) => CopyAsync(new(tenant, target), seed, EventsAsync(source, end, cancellation), cancellation);
+        ValueTask<ConversationInfo> ForkAsync(string target) => CopyAsync(source, new(tenant, target), seed, EventsAsync(source, end, cancellation), cancellation);
     }
 
     /// <summary>
@@ -75,7 +75,7 @@ public sealed partial class StoredConversations
             if (header.Format != ExportHeader.CurrentFormat) throw Refusals.Invalid($"line 1: format '{header.Format}' is not '{ExportHeader.CurrentFormat}'", "body");
             string model = find(header.Model).Name;
             var seed = new ConversationSeed(model, Now(), header.Metadata, header.Id);
-            return await CopyAsync(new(tenant, ConversationIds.New(model)), seed, Events(header), cancellation).ConfigureAwait(false);
+            return await CopyAsync(null, new(tenant, ConversationIds.New(model)), seed, Events(header), cancellation).ConfigureAwait(false);
         }
 
         async IAsyncEnumerable<StoredEvent> Events(ExportHeader header)
@@ -115,8 +115,8 @@ public sealed partial class StoredConversations
         }
     }
 
-    /// <summary>Nothing is left of a copy that fails.</summary>
-    async ValueTask<ConversationInfo> CopyAsync(ConversationKey key, ConversationSeed seed, IAsyncEnumerable<StoredEvent> events, CancellationToken cancellation)
+    /// <summary>Nothing is left of a copy that fails. Where the state of its adapter cannot be copied too, the copy goes on with the base model.</summary>
+    async ValueTask<ConversationInfo> CopyAsync(ConversationKey? source, ConversationKey key, ConversationSeed seed, IAsyncEnumerable<StoredEvent> events, CancellationToken cancellation)
     {
         await AskAsync(s => s.CreateAsync(key, seed, cancellation)).ConfigureAwait(false);
         try
@@ -130,6 +130,8 @@ public sealed partial class StoredConversations
             }
 
             copy.CancelLiveTurn(Now());
+            if (copy.Adapter is { Versions.IsEmpty: false } adapter && (source is null || !await CopyAdapterAsync(source, key, epoch, adapter, cancellation).ConfigureAwait(false)))
+                copy.ResetAdapter(Now());
             if (copy.Count > 0) await AppendAsync(copy.Take()).ConfigureAwait(false);
         }
         catch

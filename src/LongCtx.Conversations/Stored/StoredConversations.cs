@@ -104,18 +104,6 @@ public sealed partial class StoredConversations(IConversationStore store, string
 
     long Now() => time.GetUtcNow().ToUnixTimeMilliseconds();
 
-    public async ValueTask<AdapterInfo> GetAdapterAsync(string tenant, string id, CancellationToken cancellation)
-    {
-        StoredConversation stored = await FindAsync(new(tenant, id), cancellation).ConfigureAwait(false);
-        return ConversationState.Parse(stored.State).Adapter?.ToInfo() ?? new(null, false, 0, "", 0, 0, []);
-    }
-
-    public async ValueTask<AdapterExport> ExportAdapterAsync(string tenant, string id, CancellationToken cancellation)
-    {
-        await FindAsync(new(tenant, id), cancellation).ConfigureAwait(false);
-        throw new LongCtxException(ErrorCode.NotFound, $"conversation {id} has learned nothing yet: there is no adapter to export");
-    }
-
     static ConversationInfo InfoOf(StoredConversation stored)
     {
         ConversationState state = ConversationState.Parse(stored.State);

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Json;
 using LongCtx.Engine.Files;
 using LongCtx.Engine.Models;
@@ -79,48 +81,57 @@ public static class PeftDirectory
     {
         Directory.CreateDirectory(directory);
         Replace(Path.Combine(directory, WeightsName), stream => WriteTensors(weights, stream));
-        Replace(Path.Combine(directory, PeftConfig.FileName), stream => WriteConfig(weights.Layout, stream, baseModel));
+        Replace(Path.Combine(directory, PeftConfig.FileName), stream => stream.Write(Encoding.UTF8.GetBytes(ConfigText(weights.Layout, baseModel))));
     }
 
     static void WriteTensors(LoraWeights weights, Stream stream)
     {
         LoraLayout layout = weights.Layout;
-        List<TensorEntry> entries = [];
+        stream.Write(SafetensorsHeaderWriter.Write([new("format", "pt")], Entries(layout)));
+        for (int layer = 0; layer < layout.Config.LayerCount; layer++)
+            foreach (LoraTargets target in layout.PresentTargets)
+            {
+                stream.Write(MemoryMarshal.AsBytes(weights.A(layer, target)));
+                stream.Write(MemoryMarshal.AsBytes(weights.B(layer, target)));
+            }
+    }
+
+    /// <summary>The tensors as PEFT names them, in the order in which the layout places their numbers.</summary>
+    internal static IEnumerable<TensorEntry> Entries(LoraLayout layout)
+    {
         for (int layer = 0; layer < layout.Config.LayerCount; layer++)
             foreach (LoraTargets target in layout.PresentTargets)
             {
                 long rank = layout.Rank, inputs = layout.Inputs(target), outputs = layout.Outputs(target);
-                entries.Add(new(PeftModules.TensorName(layer, target, 'A'), "F32", [rank, inputs], rank * inputs * sizeof(float)));
-                entries.Add(new(PeftModules.TensorName(layer, target, 'B'), "F32", [outputs, rank], outputs * rank * sizeof(float)));
-            }
-
-        stream.Write(SafetensorsHeaderWriter.Write([new("format", "pt")], entries));
-        for (int layer = 0; layer < layout.Config.LayerCount; layer++)
-            foreach (LoraTargets target in layout.PresentTargets)
-            {
-                stream.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes(weights.A(layer, target)));
-                stream.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes(weights.B(layer, target)));
+                yield return new(PeftModules.TensorName(layer, target, 'A'), "F32", [rank, inputs], rank * inputs * sizeof(float));
+                yield return new(PeftModules.TensorName(layer, target, 'B'), "F32", [outputs, rank], outputs * rank * sizeof(float));
             }
     }
 
-    static void WriteConfig(LoraLayout layout, Stream stream, string baseModel)
+    /// <summary>adapter_config.json</summary>
+    internal static string ConfigText(LoraLayout layout, string baseModel)
     {
-        using var json = new Utf8JsonWriter(stream, new() { Indented = true });
-        json.WriteStartObject();
-        json.WriteString("peft_type", "LORA");
-        json.WriteString("task_type", "CAUSAL_LM");
-        json.WriteString("base_model_name_or_path", baseModel);
-        json.WriteNumber("r", layout.Rank);
-        json.WriteNumber("lora_alpha", layout.Alpha);
-        json.WriteNumber("lora_dropout", 0.0);
-        json.WriteStartArray("target_modules");
-        foreach (LoraTargets target in layout.PresentTargets) json.WriteStringValue(PeftModules.NameOf(target));
-        json.WriteEndArray();
-        json.WriteString("bias", "none");
-        json.WriteBoolean("fan_in_fan_out", false);
-        json.WriteBoolean("use_rslora", false);
-        json.WriteBoolean("inference_mode", true);
-        json.WriteEndObject();
+        using var text = new MemoryStream();
+        using (var json = new Utf8JsonWriter(text, new() { Indented = true }))
+        {
+            json.WriteStartObject();
+            json.WriteString("peft_type", "LORA");
+            json.WriteString("task_type", "CAUSAL_LM");
+            json.WriteString("base_model_name_or_path", baseModel);
+            json.WriteNumber("r", layout.Rank);
+            json.WriteNumber("lora_alpha", layout.Alpha);
+            json.WriteNumber("lora_dropout", 0.0);
+            json.WriteStartArray("target_modules");
+            foreach (LoraTargets target in layout.PresentTargets) json.WriteStringValue(PeftModules.NameOf(target));
+            json.WriteEndArray();
+            json.WriteString("bias", "none");
+            json.WriteBoolean("fan_in_fan_out", false);
+            json.WriteBoolean("use_rslora", false);
+            json.WriteBoolean("inference_mode", true);
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(text.GetBuffer().AsSpan(0, (int)text.Length));
     }
 
     static void Replace(string path, Action<Stream> write)

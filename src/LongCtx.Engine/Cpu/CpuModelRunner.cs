@@ -4,6 +4,7 @@ using LongCtx.Engine.Cache;
 using LongCtx.Engine.Kernels;
 using LongCtx.Engine.Models;
 using LongCtx.Engine.Runtime;
+using LongCtx.Engine.Training;
 
 namespace LongCtx.Engine.Cpu;
 
@@ -27,6 +28,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
     readonly AdapterPath _adapters;
     readonly WorkerPool _workers;
     WorkerPool? _ownedWorkers;
+    LoraTrainer? _trainer;
     readonly Workspace _w;
     readonly float _epsilon;
     readonly List<(int Source, int Destination)> _copies = [];
@@ -116,6 +118,8 @@ public sealed unsafe class CpuModelRunner : IModelRunner
         ComputeOutputs(batch);
         foreach (StepBatch.Entry entry in batch.Entries) entry.Sequence.Commit(entry.RowCount);
     }
+
+    public TrainingRun TrainBegin(LoraState state, TrainingChunk chunk, TrainingOptions options) => (_trainer ??= new(this)).Begin(state, chunk, options);
 
     void Reserve(StepBatch batch)
     {
@@ -315,6 +319,7 @@ public sealed unsafe class CpuModelRunner : IModelRunner
 
     public void Dispose()
     {
+        _trainer?.Dispose();
         _attention.Dispose();
         _gatedProduct.Dispose();
         _adapters.Dispose();

@@ -1,4 +1,5 @@
 using LongCtx.Engine.Cache;
+using LongCtx.Engine.Training;
 
 namespace LongCtx.Engine.Runtime;
 
@@ -25,6 +26,13 @@ public interface IModelRunner : IDisposable
     /// </summary>
     /// <exception cref="InvalidOperationException">The pool has too few blocks: the scheduler has to reserve within <see cref="Pool"/>.</exception>
     void Step(StepBatch batch);
+
+    /// <summary>
+    /// Begins an update of an adapter, to be carried on in slices between steps (<see cref="TrainingRun.Slice"/>), in memory of its own. One at a time: the
+    /// one before has ended or was disposed.
+    /// </summary>
+    /// <exception cref="ArgumentException">The adapter is for another model, or a number is out of its range.</exception>
+    TrainingRun TrainBegin(LoraState state, TrainingChunk chunk, TrainingOptions options);
 
     /// <summary>Whether some key of the block may carry a bias.</summary>
     bool IsBiased(int block);

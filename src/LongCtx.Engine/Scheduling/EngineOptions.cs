@@ -26,6 +26,12 @@ public sealed record EngineOptions
     /// <summary>Generated tokens that may wait for a slow reader before its sequence pauses.</summary>
     public int UnreadTokensMax { get; init; } = 256;
 
+    /// <summary>Most time that training takes between two steps: by so much the next token of everybody else may come later.</summary>
+    public TimeSpan TrainingSlice { get; init; } = TimeSpan.FromMilliseconds(10);
+
+    /// <summary>Most of the engine's time that training for one tenant takes, 0 (none is trained) to 1 (no bound).</summary>
+    public double TrainingShare { get; init; } = 1;
+
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
     internal void Validate()
@@ -36,6 +42,8 @@ public sealed record EngineOptions
         Require(StepTokensMax, 16, 8192, "step tokens");
         Require(PrefillChunk, 1, StepTokensMax, "prefill chunk");
         Require(UnreadTokensMax, 1, 1 << 16, "unread tokens");
+        if (TrainingSlice <= TimeSpan.Zero || TrainingSlice > TimeSpan.FromSeconds(1)) throw new LongCtxException(ErrorCode.InvalidRequest, $"a training slice of {TrainingSlice.TotalMilliseconds} ms is out of range: above 0, up to 1000", "training-slice");
+        if (TrainingShare is not (>= 0 and <= 1)) throw new LongCtxException(ErrorCode.InvalidRequest, FormattableString.Invariant($"a training share of {TrainingShare} is out of range: 0 to 1"), "training-share");
         if (KvMemoryBytes < 1 << 20) throw new LongCtxException(ErrorCode.InvalidRequest, $"KV memory of {KvMemoryBytes} bytes is too small: give at least 1 MiB", "kv-memory");
     }
 

@@ -98,14 +98,24 @@ public sealed partial class InferenceEngine
     /// <param name="cancellation">Gives everything back.</param>
     /// <exception cref="SequenceFileException">It cannot be read, is foreign or damaged: compute the sequence from its tokens.</exception>
     /// <exception cref="LongCtxException">There are too few KV blocks, or the engine is stopping.</exception>
+    public Task<LoadedSequence> LoadSequenceAsync(
+        DecoderModel model, string path, AttentionPolicy policy, LoraWeights? adapter, CancellationToken cancellation = default) =>
+        LoadSequenceAsync(model, path, policy, digest =>
+        {
+            string wanted = adapter?.Digest ?? "";
+            return digest == wanted ? adapter : throw new SequenceFileException(path, $"is foreign: its adapter is '{SequenceKind.Short(digest)}' instead of '{SequenceKind.Short(wanted)}'");
+        }, cancellation);
+
+    /// <summary>The same; <paramref name="adapters"/> gives the version of a digest (empty for the base), or throws a <see cref="SequenceFileException"/>.</summary>
     public async Task<LoadedSequence> LoadSequenceAsync(
-        DecoderModel model, string path, AttentionPolicy policy, LoraWeights? adapter, CancellationToken cancellation = default)
+        DecoderModel model, string path, AttentionPolicy policy, Func<string, LoraWeights?> adapters, CancellationToken cancellation = default)
     {
         RequireHonourable(model, policy);
-        RequireFitting(model, adapter);
         ModelScheduler scheduler = SchedulerOf(model);
-        using SequenceReader file = SequenceReader.Open(path, KindOf(model, policy, adapter));
+        using SequenceReader file = SequenceReader.Open(path, KindOf(model, policy, null));
         SequenceHeader header = file.Header;
+        LoraWeights? adapter = adapters(header.Kind.Adapter);
+        RequireFitting(model, adapter);
         KvSequence cache = await WaitAsync<KvSequence>(taken => scheduler.Reserve(header.Cache, adapter, taken), cancellation).ConfigureAwait(false);
         bool keep = false;
         try

@@ -31,6 +31,7 @@ public sealed partial class InferenceEngine : IAsyncDisposable
     {
         options.Validate();
         Options = options;
+        _training = new(options);
         _workers = new(options.Threads);
         _thread = new Thread(Loop) { Name = "longctx-engine", IsBackground = true };
         _thread.Start();
@@ -244,7 +245,8 @@ public sealed partial class InferenceEngine : IAsyncDisposable
             bool worked = _slices.TryDequeue(out Action? slice);
             slice?.Invoke();
             foreach (ModelScheduler scheduler in _schedulers) worked |= scheduler.Step();
-            if (!worked && _commands.IsEmpty && _slices.IsEmpty && !_stopping) _signal.Wait();
+            worked |= _training.Step(out TimeSpan? pause);
+            if (!worked && _commands.IsEmpty && _slices.IsEmpty && !_stopping) _signal.Wait(pause ?? Timeout.InfiniteTimeSpan);
         }
 
         EndLateWork();
@@ -261,8 +263,10 @@ public sealed partial class InferenceEngine : IAsyncDisposable
         lock (_lateGate)
         {
             foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
+            _training.FailAll(Stopping());
             while (_commands.TryDequeue(out Action? command) || _slices.TryDequeue(out command)) command();
             foreach (ModelScheduler scheduler in _schedulers) scheduler.FailAll(Stopping());
+            _training.FailAll(Stopping());
         }
     }
 

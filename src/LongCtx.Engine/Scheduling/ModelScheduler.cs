@@ -157,7 +157,7 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
         int room = _runner.StepTokensMax;
         foreach (Generation g in _running) // decoding first: nobody waits for another's prompt longer than one step
         {
-            if (g.IsPrefilling || room == 0 || !HasRoom(g)) continue;
+            if (g.IsPrefilling || room == 0 || !HasRoom(g) || g.Sequence.Adapters.Advance(g.Sequence.Cache) == 0) continue;
             _one[0] = g.Sequence.Pending;
             _scheduled.Add((g, _batch.Add(g.Sequence.Cache, _one, LogitsKind.Last)));
             room--;
@@ -173,7 +173,8 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
     void AddPromptChunk(Generation g, ref int room)
     {
         int pending = g.Sequence.Pending >= 0 ? 1 : 0;
-        int count = Math.Min(Math.Min(engine.Options.PrefillChunk, room) - pending, g.Unfed);
+        int most = Math.Min(Math.Min(engine.Options.PrefillChunk, room), g.Sequence.Adapters.Advance(g.Sequence.Cache));
+        int count = Math.Min(most - pending, g.Unfed);
         if (count < 0 || count + pending == 0) return;
         // Only those of the chunk: a generation that is cancelled leaves no turn behind that never came.
         for (IReadOnlyList<int> turns = g.Request.TurnStarts; g.TurnsBegun < turns.Count && turns[g.TurnsBegun] < g.Fed + count; g.TurnsBegun++)

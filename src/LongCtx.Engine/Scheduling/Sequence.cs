@@ -46,15 +46,56 @@ public sealed class Sequence
     /// </summary>
     /// <param name="adapter">null goes back to the base.</param>
     /// <exception cref="LongCtxException">It was made for another model, or holds a number that is not finite.</exception>
-    public void SetAdapter(LoraWeights? adapter)
+    public void SetAdapter(LoraWeights? adapter) => SetAdapters(adapter, []);
+
+    /// <summary>The same, and changes at later tokens; whatever was to come before is forgotten.</summary>
+    public void SetAdapters(LoraWeights? adapter, IReadOnlyList<AdapterSwitch> later)
+    {
+        Prepare(adapter);
+        foreach (AdapterSwitch next in later) Prepare(next.Weights);
+        _engine.Post(() =>
+        {
+            if (IsDropped) return;
+            Cache.Adapter = adapter;
+            Adapters.Set(later);
+        });
+    }
+
+    /// <summary>
+    /// Names the token from which another version will be used, and lets the sequence come up to it and no further until <see cref="ReleaseAdapter"/> or
+    /// <see cref="CancelAdapter"/>: so that the change can be stored first. -1 when the sequence is no longer held.
+    /// </summary>
+    /// <param name="ahead">How many more tokens a reply that is under way may compute before it has to wait.</param>
+    public Task<long> HoldAdapterAsync(int ahead) => _engine.HoldAdapterAsync(this, ahead);
+
+    /// <summary>The hold at a token ends: from it on, keys are computed under this version.</summary>
+    public void ReleaseAdapter(long at, LoraWeights? adapter)
+    {
+        Prepare(adapter);
+        _engine.Post(() =>
+        {
+            Adapters.Release(at, changes: true, adapter);
+            if (IsDropped) return;
+            Adapters.Advance(Cache); // a sequence that rests there is saved with it
+            UpdateState();
+        });
+    }
+
+    /// <summary>The hold at a token ends, and nothing changes.</summary>
+    public void CancelAdapter(long at) => _engine.Post(() => Adapters.Release(at, changes: false, null));
+
+    /// <summary>On the caller's thread: the engine does not wait for it.</summary>
+    void Prepare(LoraWeights? adapter)
     {
         InferenceEngine.RequireFitting(Model, adapter);
         _ = (adapter?.Packed, adapter?.Digest);
-        _engine.Post(() =>
-        {
-            if (!IsDropped) Cache.Adapter = adapter;
-        });
     }
+
+    /// <summary>Digest of the version that the next token is computed under, as of the last step; empty for the base.</summary>
+    public string AdapterDigest => Volatile.Read(ref _adapter);
+
+    /// <summary>Digest of the version that the oldest key of the window was computed under, as of the last step; empty for the base.</summary>
+    public string OldestAdapter => Volatile.Read(ref _oldestAdapter);
 
     /// <summary>Unpins: the sequence stays cached while there is room.</summary>
     public void Release() => _engine.Post(() => _engine.Unpin(this));
@@ -64,6 +105,7 @@ public sealed class Sequence
 
     // Below: engine thread only.
 
+    string _adapter = "", _oldestAdapter = "";
     long _count;
     long[] _turnStarts = [];
     int _turnsVersion;
@@ -71,6 +113,9 @@ public sealed class Sequence
     bool _dropped;
 
     internal KvSequence Cache { get; }
+
+    /// <summary>Changes of the version to come.</summary>
+    internal AdapterSchedule Adapters { get; } = new();
 
     internal PenaltyWindow Recent { get; }
 
@@ -101,6 +146,8 @@ public sealed class Sequence
         long visible = Cache.Count == 0 ? 0 : Policy.VisibleCount(newest, Cache.Turns);
         Window = new((int)visible, Policy.Capacity, Cache.Count - visible, total) { Sinks = (int)Math.Min(Policy.Sinks, total) };
         Volatile.Write(ref _count, total);
+        Volatile.Write(ref _adapter, Cache.Adapter?.Digest ?? "");
+        Volatile.Write(ref _oldestAdapter, Cache.OldestAdapter);
         if (_turnsVersion == Cache.Turns.Version) return;
         _turnsVersion = Cache.Turns.Version;
         Volatile.Write(ref _turnStarts, Cache.Turns.ToArray());

@@ -13,9 +13,8 @@ internal sealed record SequenceKind(string Model, KvLayout Layout, AttentionPoli
     {
         if (Model != wanted.Model) return $"it was computed by another model ({Short(Model)}; this one is {Short(wanted.Model)})";
         if (Layout != wanted.Layout) return $"its blocks are laid out as {Layout} and this engine's as {wanted.Layout}";
-        if (Policy != wanted.Policy) return $"its policy is {Policy} instead of {wanted.Policy}";
-        return Adapter != wanted.Adapter ? $"its adapter is '{Short(Adapter)}' instead of '{Short(wanted.Adapter)}'" : null;
-
-        static string Short(string digest) => digest.Length <= 12 ? digest : digest[..12] + "...";
+        return Policy != wanted.Policy ? $"its policy is {Policy} instead of {wanted.Policy}" : null;
     }
+
+    public static string Short(string digest) => digest.Length <= 12 ? digest : digest[..12] + "...";
 }

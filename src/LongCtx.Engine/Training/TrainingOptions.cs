@@ -30,6 +30,9 @@ public sealed record TrainingOptions
     /// <summary>Optimiser steps on a chunk, at least 1.</summary>
     public int Epochs { get; init; } = 2;
 
+    /// <summary>Whether the base model's loss on the chunk is measured too, which costs one forward pass.</summary>
+    public bool ScoresBase { get; init; }
+
     /// <summary>Learning rate of the k-th trained chunk.</summary>
     public double LearningRateAt(int chunk) => LearningRate * Math.Min(1, (chunk + 1.0) / WarmUpChunks);
 

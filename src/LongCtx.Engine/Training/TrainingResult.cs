@@ -24,6 +24,9 @@ public sealed record TrainingResult
     /// <summary>Mean cross-entropy of the labels before each step of the optimiser, in nats; a rejected update may have stopped early.</summary>
     public required IReadOnlyList<double> Losses { get; init; }
 
+    /// <summary>The same under the base model; null where it was not asked for.</summary>
+    public required double? BaseLoss { get; init; }
+
     /// <summary>Global norm of each step's gradient, before clipping.</summary>
     public required IReadOnlyList<double> GradientNorms { get; init; }
 

@@ -16,7 +16,7 @@ public sealed unsafe class TrainingRun : IDisposable
     readonly TrainingFlops _flopsBefore;
     readonly List<double> _losses = [], _norms = [];
     readonly IEnumerator<TrainingUnit> _units;
-    double? _heldOutBefore, _heldOutAfter;
+    double? _baseLoss, _heldOutBefore, _heldOutAfter;
     string? _rejection;
     LoraState? _candidate;
     TrainingResult? _result;
@@ -57,6 +57,14 @@ public sealed unsafe class TrainingRun : IDisposable
     IEnumerable<TrainingUnit> Units()
     {
         _candidate = _before.Copy(_before.Steps + _options.Epochs, _before.Chunks + 1);
+        if (_options.ScoresBase)
+        {
+            _pass.Begin(null, _chunk.Tokens.Length, _chunk.FirstLabel, _chunk.HeldOut, default);
+            foreach (TrainingUnit unit in _pass.Forward(_chunk.Tokens)) yield return unit;
+            foreach (TrainingUnit unit in _pass.CrossEntropy(_chunk.Tokens, 0, withGradients: false)) yield return unit;
+            _baseLoss = _pass.Loss;
+        }
+
         if (_chunk.HeldOut > 0)
         {
             foreach (TrainingUnit unit in HeldOut(_before)) yield return unit;
@@ -143,6 +151,7 @@ public sealed unsafe class TrainingRun : IDisposable
         State = _rejection is null ? _candidate : null,
         Rejection = _rejection,
         Losses = _losses,
+        BaseLoss = _baseLoss,
         GradientNorms = _norms,
         HeldOutBefore = _heldOutBefore,
         HeldOutAfter = _heldOutAfter,

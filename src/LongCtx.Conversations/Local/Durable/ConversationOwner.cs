@@ -19,6 +19,8 @@ public sealed class ConversationOwner
     readonly LocalDecoder _decoder;
     readonly ConversationMachine _machine;
     readonly ConversationCache _cache;
+    readonly AdapterVersions _versions;
+    readonly ConversationLearner _learner;
     readonly Retention _retention;
     readonly Channel<Func<ValueTask>> _inbox = Channel.CreateUnbounded<Func<ValueTask>>(new() { SingleReader = true });
     readonly Queue<Command> _deferred = new();
@@ -38,8 +40,11 @@ public sealed class ConversationOwner
     {
         (_services, Key, _decoder) = (services, key, decoder);
         _retention = new(services.Store, key, stored.Epoch, services.Options.RetainEvents, stored.FirstSeq);
-        _cache = new(decoder, services.Engine, services.Files, services.Store, key, _retention, services.Options.ReplayTokensMax);
         _machine = new(key, stored.Epoch, state, tail);
+        _versions = new(decoder.Model, services.Store, key, stored.Epoch, services.Warn);
+        _cache = new(decoder, services.Engine, services.Files, services.Store, key, _retention, _versions, () => _machine.State.Adapter, services.Options.ReplayTokensMax);
+        _learner = new(services, key, decoder.Model, _cache, _versions, use => Post(() => use(_machine)), _leaving.Token);
+        _learner.Consider(state);
         Completion = Task.Run(RunAsync);
     }
 
@@ -199,6 +204,7 @@ public sealed class ConversationOwner
         _inbox.Writer.TryComplete();
         await _leaving.CancelAsync().ConfigureAwait(false);
         _generation?.Cancel();
+        await _learner.StopAsync().ConfigureAwait(false);
         await _activity.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _isClosed = true;
         foreach (Command command in _deferred) command.Answer.TrySetException(new OwnerMovedException());
@@ -231,7 +237,7 @@ public sealed class ConversationOwner
     /// <summary>False when the conversation has been idle long enough.</summary>
     async Task<bool> WaitAsync()
     {
-        bool isIdle = _machine.IsIdle && _activity.IsCompleted && _deferred.Count == 0;
+        bool isIdle = _machine.IsIdle && _activity.IsCompleted && _deferred.Count == 0 && !_learner.IsLearning;
         TimeSpan wait = _machine.Deadline is { } deadline ? TimeSpan.FromMilliseconds(Math.Max(0, deadline - _services.Now()))
             : isIdle ? _services.Options.IdleTime : Timeout.InfiniteTimeSpan;
         Task<bool> ready = _inbox.Reader.WaitToReadAsync().AsTask();
@@ -282,6 +288,12 @@ public sealed class ConversationOwner
                 ConversationMetrics.Count(publish.Events);
                 if (publish.Events[^1] is Completed or Cancelled or Failed && _machine.IsIdle) SaveSoon();
                 if (_retention.IsDue(_machine.State)) TrimSoon();
+                foreach (ConversationEvent e in publish.Events)
+                    if (e is AdapterRejected or AdapterUpdated { Update: not null }) _learner.Settle();
+                _learner.Consider(_machine.State);
+                break;
+            case UseAdapter use:
+                ClearSoon(use.Update);
                 break;
             case Answer { Request: Command command } answer:
                 if (answer.Failure is { } failure) command.Answer.TrySetException(failure);
@@ -316,6 +328,26 @@ public sealed class ConversationOwner
         ConversationState state = _machine.State;
         _activity = Chain(_activity, () => _cache.SaveAsync(state, ConversationRuntime.SaveTokensMin));
     }
+
+    /// <summary>Gives up what is of no use under the journal's newest adapter: a cache, its saved state, stored versions.</summary>
+    void ClearSoon(AdapterUpdated update) => _activity = Chain(_activity, async () =>
+    {
+        try
+        {
+            if (update.Version == 0) await _learner.StopAsync().ConfigureAwait(false);
+            if (update.IsRefill)
+            {
+                using (await _cache.PauseAsync(_leaving.Token).ConfigureAwait(false)) _cache.Drop();
+                _services.Files.Delete(Key);
+            }
+
+            await _versions.KeepAsync(_machine.State.Adapter!.Versions, _leaving.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is StoreException or OperationCanceledException)
+        {
+            // The next version tries again.
+        }
+    });
 
     void TrimSoon()
     {
@@ -384,6 +416,14 @@ public sealed class ConversationOwner
         catch (LongCtxException e)
         {
             Post(() => _machine.EngineFailed(e, e.Code is ErrorCode.EngineFailure or ErrorCode.QueueFull or ErrorCode.StoreUnavailable, _services.Now()));
+        }
+        catch (AdapterLostException e)
+        {
+            Post(() =>
+            {
+                _machine.AdapterLost(_services.Now());
+                _machine.EngineFailed(new(ErrorCode.EngineFailure, e.Message, inner: e), true, _services.Now());
+            });
         }
         catch (StoreException e)
         {
@@ -492,7 +532,7 @@ public sealed class ConversationOwner
             if (_leaving.IsCancellationRequested) generation.Cancel();
             await generation.Completion.ConfigureAwait(false);
         }
-        catch (Exception e) when (e is LongCtxException or StoreException or OperationCanceledException)
+        catch (Exception e) when (e is LongCtxException or StoreException or OperationCanceledException or AdapterLostException)
         {
             // The turn that needs it will say so.
         }

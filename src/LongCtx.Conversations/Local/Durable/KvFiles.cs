@@ -1,6 +1,7 @@
 using System.Globalization;
 using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
 using LongCtx.Engine.States;
@@ -44,7 +45,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
     }
 
     /// <summary>A pinned sequence as it was saved and the event it was saved behind; null where there is none that fits the journal.</summary>
-    public async Task<(Sequence Sequence, long Skipped, long Seq)?> TryLoadAsync(DecoderModel model, ConversationKey key, ConversationState state, IConversationStore store, CancellationToken cancellation)
+    public async Task<(Sequence Sequence, long Skipped, long Seq)?> TryLoadAsync(DecoderModel model, ConversationKey key, ConversationState state, IConversationStore store, AdapterWeights adapters, CancellationToken cancellation)
     {
         if (directory is null) return null;
         string path = PathOf(key);
@@ -52,9 +53,9 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         try
         {
             (Sequence sequence, IReadOnlyDictionary<string, string> labels) =
-                await engine.LoadSequenceAsync(model, path, PolicyOptions.ParseRule(state.Policy!), adapter: null, cancellation).ConfigureAwait(false);
+                await engine.LoadSequenceAsync(model, path, PolicyOptions.ParseRule(state.Policy!), WeightsOf, cancellation).ConfigureAwait(false);
             long seq = Number(labels, Seq), skipped = Number(labels, Skipped);
-            if (await ProblemAsync(skipped + sequence.Count, labels, seq).ConfigureAwait(false) is not { } problem)
+            if (await ProblemAsync(sequence, skipped + sequence.Count, labels, seq).ConfigureAwait(false) is not { } problem)
             {
                 File.SetLastAccessTimeUtc(path, time.GetUtcNow().UtcDateTime);
                 return (sequence, skipped, seq);
@@ -70,10 +71,14 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
 
         return null;
 
+        LoraWeights? WeightsOf(string digest) =>
+            adapters.TryFind(digest, out LoraWeights? weights) ? weights : throw new SequenceFileException(path, "was computed under a version of the adapter that is no longer kept");
+
         // The journal may have lost its end since then (a failover), and may have grown another one.
-        async ValueTask<string?> ProblemAsync(long tokens, IReadOnlyDictionary<string, string> labels, long seq)
+        async ValueTask<string?> ProblemAsync(Sequence sequence, long tokens, IReadOnlyDictionary<string, string> labels, long seq)
         {
             if (labels.GetValueOrDefault(Conversation) != key.Id) return "it belongs to another conversation";
+            if (tokens < adapters.RefilledAt || adapters.DigestAt(tokens) != sequence.AdapterDigest) return "the adapter was changed since";
             if (seq < 1 || seq > state.Seq || tokens > state.Tokens) return $"it was saved at event {seq}, and the journal ends at {state.Seq}";
             var page = await store.ReadAsync(key, seq - 1, 1, cancellation).ConfigureAwait(false);
             if (page.Count == 0 || page[0].Seq != seq) return $"the journal no longer holds event {seq}";

@@ -1,0 +1,121 @@
+using System.Diagnostics;
+using LongCtx.Engine.Training;
+
+namespace LongCtx.Engine.Scheduling;
+
+internal sealed class TrainingJob(TrainingRequest request, CancellationToken cancellation)
+{
+    public TrainingRequest Request { get; } = request;
+
+    public CancellationToken Cancellation { get; } = cancellation;
+
+    public TaskCompletionSource<TrainingOutcome> Completion { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Null until it is its turn.</summary>
+    public TrainingRun? Run { get; set; }
+
+    public double Seconds { get; set; }
+}
+
+/// <summary>
+/// Updates that wait to be trained, and the one that is. Whose tenant has had the least time comes next; one that has used up its share waits until time has
+/// passed. Engine thread only.
+/// </summary>
+internal sealed class TrainingQueue(EngineOptions options)
+{
+    /// <summary>How much of its share a tenant may save up, or overdraw, in seconds of the engine.</summary>
+    const double BurstSeconds = 10;
+
+    readonly List<TrainingJob> _waiting = [];
+    readonly Dictionary<string, (double Used, double Credit, long At)> _tenants = new(StringComparer.Ordinal);
+    TrainingJob? _current;
+
+    public void Add(TrainingJob job) => _waiting.Add(job);
+
+    public bool IsEmpty => _current is null && _waiting.Count == 0;
+
+    /// <summary>
+    /// Works on an update for at most a slice. False when there is nothing to do now; then <paramref name="wait"/> says when there will be, if that is known.
+    /// </summary>
+    public bool Step(out TimeSpan? wait)
+    {
+        wait = null;
+        DropCancelled();
+        _current ??= Next();
+        if (_current is not { } job) return false;
+        if (CreditOf(job.Request.Tenant) is <= 0 and var credit && options.TrainingShare < 1)
+        {
+            wait = TimeSpan.FromSeconds(-credit / options.TrainingShare + 0.001);
+            return false;
+        }
+
+        long start = Stopwatch.GetTimestamp();
+        try
+        {
+            job.Run ??= job.Request.Model.Runner.TrainBegin(job.Request.State, job.Request.Chunk, job.Request.Options);
+            bool hasEnded = job.Run.Slice(options.TrainingSlice);
+            job.Seconds += Charge(job.Request.Tenant, start);
+            if (hasEnded) End(job, () => job.Completion.SetResult(new(job.Run.Result, job.Seconds)));
+        }
+        catch (ArgumentException e)
+        {
+            End(job, () => job.Completion.SetException(new LongCtxException(ErrorCode.InvalidRequest, "the adapter cannot be trained: " + e.Message, "adapter", e)));
+        }
+        catch (Exception e)
+        {
+            End(job, () => job.Completion.SetException(new LongCtxException(ErrorCode.EngineFailure, "the training failed: " + e.Message, null, e)));
+        }
+
+        return true;
+    }
+
+    public void FailAll(LongCtxException reason)
+    {
+        if (_current is { } job) End(job, () => job.Completion.TrySetException(reason));
+        foreach (TrainingJob waiting in _waiting) waiting.Completion.TrySetException(reason);
+        _waiting.Clear();
+    }
+
+    TrainingJob? Next()
+    {
+        if (_waiting.MinBy(j => _tenants.GetValueOrDefault(j.Request.Tenant).Used) is not { } next) return null;
+        _waiting.Remove(next);
+        return next;
+    }
+
+    void DropCancelled()
+    {
+        if (_current is { Cancellation.IsCancellationRequested: true } job) End(job, () => job.Completion.SetCanceled(job.Cancellation));
+        for (int i = _waiting.Count - 1; i >= 0; i--)
+        {
+            if (!_waiting[i].Cancellation.IsCancellationRequested) continue;
+            _waiting[i].Completion.SetCanceled(_waiting[i].Cancellation);
+            _waiting.RemoveAt(i);
+        }
+    }
+
+    void End(TrainingJob job, Action report)
+    {
+        _current = null;
+        job.Run?.Dispose();
+        report();
+    }
+
+    /// <summary>Seconds that the tenant may train now; negative when it has overdrawn.</summary>
+    double CreditOf(string tenant)
+    {
+        long now = Stopwatch.GetTimestamp();
+        (double used, double credit, long at) = _tenants.GetValueOrDefault(tenant, (0, BurstSeconds * options.TrainingShare, now));
+        credit = Math.Min(BurstSeconds * options.TrainingShare, credit + options.TrainingShare * Stopwatch.GetElapsedTime(at, now).TotalSeconds);
+        _tenants[tenant] = (used, credit, now);
+        return credit;
+    }
+
+    double Charge(string tenant, long start)
+    {
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        (double used, double credit, long at) = _tenants[tenant];
+        _tenants[tenant] = (used + seconds, credit - seconds, at);
+        return seconds;
+    }
+}
