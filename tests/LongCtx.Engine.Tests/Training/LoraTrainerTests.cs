@@ -66,6 +66,7 @@ public sealed class LoraTrainerTests(ITestOutputHelper output)
                 while (!run.Slice(slices ? TimeSpan.Zero : TimeSpan.MaxValue)) count++;
                 Assert.Equal(slices, count > 100);
                 string digest = (run.Result.State ?? throw new InvalidOperationException(run.Result.Rejection)).Weights.Digest;
+                output.WriteLine($"{threads} threads, {count} slices: {digest}");
                 Assert.Equal(expected ??= digest, digest);
             }
     }
