@@ -17,7 +17,10 @@ public sealed class LoraTrainer(CpuModelRunner runner) : IDisposable
     /// <summary>Of the last backward pass.</summary>
     internal LoraWeights? Gradient => _pass?.Gradient;
 
-    /// <summary>Begins an update; <paramref name="state"/> stays as it is, whatever becomes of it.</summary>
+    /// <summary>
+    /// Begins an update; <paramref name="state"/> stays as it is, whatever becomes of it. Allocates the next version and, for the first run of
+    /// a size, the memory of all: hundreds of megabytes for a small model, so this may be called beside the runner's steps, as it uses no worker.
+    /// </summary>
     /// <exception cref="ArgumentException">The adapter is for another model, or a number is out of its range.</exception>
     public TrainingRun Begin(LoraState state, TrainingChunk chunk, TrainingOptions options)
     {

@@ -14,10 +14,13 @@ public sealed record TrainingChunk(ReadOnlyMemory<int> Tokens, int FirstLabel, i
     /// <exception cref="ArgumentException">The message says what would do.</exception>
     internal void Validate(int vocabularySize)
     {
-        if (FirstLabel < 1) throw new ArgumentException($"the first label is token {FirstLabel}: the first token of all has nothing before it, so that 1 is the least", nameof(FirstLabel));
-        if (HeldOut < 0 || LabelCount < 1)
-            throw new ArgumentException($"{Tokens.Length} tokens with {FirstLabel} before the first label and {HeldOut} held out leave nothing to learn from", nameof(HeldOut));
-        foreach (int token in Tokens.Span)
-            if ((uint)token >= (uint)vocabularySize) throw new ArgumentException($"token {token} is not within the vocabulary of {vocabularySize}", nameof(Tokens));
+        Require(FirstLabel >= 1, nameof(FirstLabel), $"the first label is token {FirstLabel}: the first token of all has nothing before it, so that 1 is the least");
+        Require(HeldOut >= 0 && LabelCount >= 1, nameof(HeldOut), $"{Tokens.Length} tokens with {FirstLabel} before the first label and {HeldOut} held out leave nothing to learn from");
+        foreach (int token in Tokens.Span) Require((uint)token < (uint)vocabularySize, nameof(Tokens), $"token {token} is not within the vocabulary of {vocabularySize}");
+    }
+
+    static void Require(bool isMet, string name, FormattableString message)
+    {
+        if (!isMet) throw new ArgumentException(FormattableString.Invariant(message), name);
     }
 }

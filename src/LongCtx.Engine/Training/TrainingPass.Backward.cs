@@ -1,5 +1,4 @@
 using LongCtx.Engine.Adapters;
-using LongCtx.Engine.Cpu;
 
 namespace LongCtx.Engine.Training;
 

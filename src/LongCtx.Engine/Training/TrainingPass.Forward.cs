@@ -1,4 +1,3 @@
-using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cpu;
 using LongCtx.Engine.Kernels;
 

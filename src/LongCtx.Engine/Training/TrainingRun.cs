@@ -10,7 +10,7 @@ namespace LongCtx.Engine.Training;
 public sealed unsafe class TrainingRun : IDisposable
 {
     readonly TrainingPass _pass;
-    readonly LoraState _before;
+    readonly LoraState _before, _candidate;
     readonly TrainingChunk _chunk;
     readonly TrainingOptions _options;
     readonly TrainingFlops _flopsBefore;
@@ -18,13 +18,13 @@ public sealed unsafe class TrainingRun : IDisposable
     readonly IEnumerator<TrainingUnit> _units;
     double? _baseLoss, _heldOutBefore, _heldOutAfter;
     string? _rejection;
-    LoraState? _candidate;
     TrainingResult? _result;
     bool _disposed;
 
     internal TrainingRun(TrainingPass pass, LoraState state, TrainingChunk chunk, TrainingOptions options)
     {
         (_pass, _before, _chunk, _options, _flopsBefore) = (pass, state, chunk, options, pass.Flops);
+        _candidate = state.Copy(state.Steps + options.Epochs, state.Chunks + 1);
         _units = Units().GetEnumerator();
     }
 
@@ -56,7 +56,6 @@ public sealed unsafe class TrainingRun : IDisposable
 
     IEnumerable<TrainingUnit> Units()
     {
-        _candidate = _before.Copy(_before.Steps + _options.Epochs, _before.Chunks + 1);
         if (_options.ScoresBase)
         {
             _pass.Begin(null, _chunk.Tokens.Length, _chunk.FirstLabel, _chunk.HeldOut, default);
@@ -136,7 +135,7 @@ public sealed unsafe class TrainingRun : IDisposable
     {
         double clip = _options.GradientClip is { } max && norm > max ? max / norm : 1;
         var optimizer = new AdamW(_options, LearningRate, step, clip);
-        float* p = _candidate!.Weights.Pointer, m = _candidate.FirstMoment.Pointer, v = _candidate.SecondMoment.Pointer, gradient = _pass.Gradient!.Pointer;
+        float* p = _candidate.Weights.Pointer, m = _candidate.FirstMoment.Pointer, v = _candidate.SecondMoment.Pointer, gradient = _pass.Gradient!.Pointer;
         _pass.Run(Parts, (part, _) =>
         {
             long at = part * PartFloats;
