@@ -25,6 +25,10 @@ internal static class History
         foreach (int live in new[] { 0, 2 })
         {
             var owner = await store.AcquireAsync(Keys[live], "second", Stop);
+            foreach (int length in new[] { 1, BlobPieces.Size + 1, 2 })
+                Assert.Equal(AppendStatus.Appended, await store.PutBlobAsync(Keys[live], owner!.Epoch, "state", new(new byte[length]), Stop));
+            Assert.Equal(AppendStatus.Appended, await store.PutBlobAsync(Keys[live], owner!.Epoch, "older", new(new byte[1]), Stop));
+            Assert.Equal(AppendStatus.Appended, await store.DeleteBlobAsync(Keys[live], owner.Epoch, "older", Stop));
             Assert.Equal(AppendStatus.Appended, (await store.AppendAsync(Keys[live], Samples.Batch(owner!.Epoch, 8, isLive: true), Stop)).Status);
         }
         Assert.True(await store.DeleteAsync(Keys[1], Stop));
@@ -41,6 +45,7 @@ internal static class History
             lines.Add(head is null ? $"{key} none" : $"{key} {head.Seed.Model} {string.Join(' ', head.Seed.Metadata)} {head.FirstSeq} to {head.Seq} '{head.State}' deleted {head.Deleted is not null}");
             lines.AddRange((await store.ReadAsync(key, 0, 1000, Stop)).Select(Samples.Text));
             lines.AddRange((await store.ReadTurnsAsync(key, 0, 1000, cancellation: Stop)).Select(t => t.ToString()));
+            lines.AddRange((await store.ListBlobsAsync(key, Stop)).Select(b => b.ToString()));
         }
         foreach (string tenant in Tenants)
         {

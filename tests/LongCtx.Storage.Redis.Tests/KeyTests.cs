@@ -57,6 +57,8 @@ public class KeyTests
             var owner = await Samples.StartAsync(store, key);
             for (int seq = 0; seq < 10; seq++)
                 await store.AppendAsync(key, Samples.Batch(owner.Epoch, seq, isLive: seq < 5) with { Segments = [new(seq + 1, seq * 1000, new int[1000], "hash")] }, Stop);
+            foreach (string name in new[] { "state", "older" })
+                Assert.Equal(AppendStatus.Appended, await store.PutBlobAsync(key, owner.Epoch, name, new(new byte[10_000]), Stop));
             Assert.True(await store.DeleteAsync(key, Stop));
         }
         string[] keys = await server.KeysAsync();

@@ -71,6 +71,9 @@ public class OutageTests
             async () => await store.ReadAsync(key, 0, 10, Stop),
             async () => await store.ListLiveAsync(Stop),
             async () => await store.CountAsync(key.Tenant, Stop),
+            async () => await store.PutBlobAsync(key, owner.Epoch, "state", new([1]), Stop),
+            async () => await store.ReadBlobAsync(key, "state", Stop),
+            async () => await store.DeleteBlobAsync(key, owner.Epoch, "state", Stop),
         ];
         server.Pause();
         foreach (var call in calls)

@@ -108,7 +108,7 @@ public sealed class BlobTests : IDisposable
         Assert.InRange(new FileInfo(directory.File("longctx.db")).Length, 4 * BlobPieces.Size, 10 * BlobPieces.Size);
     }
 
-    /// <summary>A figure for the report, and a bound that only a put in one transaction would break: appends of another conversation go on while 64 MiB are put.</summary>
+    /// <summary>A figure for whoever changes the size of a piece; no bound on time, which depends on the machine.</summary>
     [Fact]
     public async Task Append_WhileABigBlobIsPut_GetsInBetween()
     {
@@ -127,7 +127,7 @@ public sealed class BlobTests : IDisposable
         Assert.Equal(AppendStatus.Appended, await putting);
         delays.Sort();
         TestContext.Current.TestOutputHelper?.WriteLine($"{delays.Count} appends meanwhile: median {delays[delays.Count / 2].TotalMilliseconds:F1} ms, 99 % {delays[delays.Count * 99 / 100].TotalMilliseconds:F1} ms, at most {delays[^1].TotalMilliseconds:F1} ms");
-        Assert.InRange(delays.Count, 8, int.MaxValue);
+        Assert.InRange(delays.Count, 4, int.MaxValue);
     }
 
     public void Dispose() => directory.Dispose();
