@@ -30,7 +30,7 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
         AttentionPolicy policy = PolicyOptions.ParseRule(state.Policy!);
         if (await ReuseAsync(state, tail).ConfigureAwait(false) is { } held) return (held, tail.From(_skipped + held.Count), null);
 
-        if (await files.TryLoadAsync(decoder.Model, key, state, store, cancellation).ConfigureAwait(false) is { } saved)
+        if (await files.TryLoadAsync(decoder, key, state, store, cancellation).ConfigureAwait(false) is { } saved)
         {
             (_sequence, _skipped) = (saved.Sequence, saved.Skipped);
             _savedTokens = saved.Skipped + saved.Sequence.Count;
@@ -41,7 +41,7 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
 
         if (!policy.IsUnlimited && (state.Tokens > replayTokensMax || retention.FirstSeq > 1)) return await RefillAsync(state, policy, cancellation).ConfigureAwait(false);
         LogPart whole = tail.Start == 0 ? tail : await LogPart.ReadAsync(store, key, 0, 0, state.Tokens, cancellation).ConfigureAwait(false);
-        _sequence = engine.CreateSequence(decoder.Model, policy);
+        _sequence = decoder.CreateSequence(engine, policy);
         bool isNew = state.Turns == 1 && (state.Live is null || state.Live.ReplyStart == state.Tokens);
         return (_sequence, whole, isNew ? null : RestoreGrade.Replay);
     }
@@ -75,7 +75,7 @@ internal sealed class ConversationCache(LocalDecoder decoder, InferenceEngine en
         int[] sinks = await SinksAsync(state, policy.Sinks, cancellation).ConfigureAwait(false);
         long first = policy.Sinks + skipped, before = await LogPart.FirstEventAsync(store, key, first, state.Seq, cancellation).ConfigureAwait(false);
         LogPart window = await LogPart.ReadAsync(store, key, before, first, state.Tokens, cancellation).ConfigureAwait(false);
-        (_sequence, _skipped) = (engine.CreateSequence(decoder.Model, policy), skipped);
+        (_sequence, _skipped) = (decoder.CreateSequence(engine, policy), skipped);
         return (_sequence, new(skipped, [.. sinks, .. window.Ids], window.TurnStarts), RestoreGrade.Refill);
     }
 

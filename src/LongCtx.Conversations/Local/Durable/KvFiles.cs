@@ -44,7 +44,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
     }
 
     /// <summary>A pinned sequence as it was saved and the event it was saved behind; null where there is none that fits the journal.</summary>
-    public async Task<(Sequence Sequence, long Skipped, long Seq)?> TryLoadAsync(DecoderModel model, ConversationKey key, ConversationState state, IConversationStore store, CancellationToken cancellation)
+    public async Task<(Sequence Sequence, long Skipped, long Seq)?> TryLoadAsync(LocalDecoder decoder, ConversationKey key, ConversationState state, IConversationStore store, CancellationToken cancellation)
     {
         if (directory is null) return null;
         string path = PathOf(key);
@@ -52,7 +52,7 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         try
         {
             (Sequence sequence, IReadOnlyDictionary<string, string> labels) =
-                await engine.LoadSequenceAsync(model, path, PolicyOptions.ParseRule(state.Policy!), adapter: null, cancellation).ConfigureAwait(false);
+                await engine.LoadSequenceAsync(decoder.Model, path, PolicyOptions.ParseRule(state.Policy!), decoder.Adapter, cancellation).ConfigureAwait(false);
             long seq = Number(labels, Seq), skipped = Number(labels, Skipped);
             if (await ProblemAsync(skipped + sequence.Count, labels, seq).ConfigureAwait(false) is not { } problem)
             {
