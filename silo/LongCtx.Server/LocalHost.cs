@@ -21,7 +21,7 @@ public static class LocalHost
     {
         cancellation.ThrowIfCancellationRequested();
         ConversationOptions? conversations = options.Data == ServerOptions.NoData ? null : await OpenStoreAsync(options, cancellation);
-        LocalConversationHost host = await OpenAsync(ModelsOf(options), HostOptions(options), options.Threads, withEncoder: true, conversations);
+        LocalConversationHost host = await OpenAsync(ModelsOf(options), HostOptions(options), options.Threads, withEncoder: true, conversations, options.Adapters);
         if (conversations is not null) await host.ResumeAsync(cancellation);
         return host;
     }
@@ -43,7 +43,7 @@ public static class LocalHost
 
     /// <summary>The models that a server's options ask for.</summary>
     /// <exception cref="LongCtxException">A model cannot be used, or an option cannot be honoured.</exception>
-    public static Task<ModelHost> OpenModelsAsync(ServerOptions options) => OpenModelsAsync(ModelsOf(options), HostOptions(options), options.Threads, withEncoder: true);
+    public static Task<ModelHost> OpenModelsAsync(ServerOptions options) => OpenModelsAsync(ModelsOf(options), HostOptions(options), options.Threads, withEncoder: true, options.Adapters);
 
     static IReadOnlyList<string> ModelsOf(ServerOptions options) => options.Models is [] ? [DefaultModel] : options.Models;
 
@@ -53,6 +53,13 @@ public static class LocalHost
         return defaults with { ReplyTokensMax = options.MaxReply ?? defaults.ReplyTokensMax };
     }
 
+    /// <summary>NAME=DIR or MODEL:NAME=DIR.</summary>
+    static LoadAdapter AdapterOf(string option)
+    {
+        int at = option.IndexOf('=', StringComparison.Ordinal), colon = option.LastIndexOf(':', at);
+        return new(option[(colon + 1)..at], option[(at + 1)..], colon < 0 ? null : option[..colon]);
+    }
+
     static void Warn(string message) => Console.Error.WriteLine("longctx: " + message);
 
     /// <param name="models">Names of bundled models, or paths; the first decoder is the default.</param>
@@ -60,12 +67,14 @@ public static class LocalHost
     /// <param name="threads">Compute threads; null is one per core.</param>
     /// <param name="withEncoder">Load the bundled encoder unless <paramref name="models"/> name one.</param>
     /// <param name="conversations">How conversations are kept; null keeps none. The store is closed if opening fails.</param>
+    /// <param name="adapters">As <see cref="ServerOptions.Adapters"/>; null for none.</param>
     public static async Task<LocalConversationHost> OpenAsync(
-        IReadOnlyList<string> models, LocalHostOptions options, int? threads, bool withEncoder = false, ConversationOptions? conversations = null)
+        IReadOnlyList<string> models, LocalHostOptions options, int? threads, bool withEncoder = false, ConversationOptions? conversations = null,
+        IReadOnlyList<string>? adapters = null)
     {
         try
         {
-            return new(await OpenModelsAsync(models, options, threads, withEncoder), conversations);
+            return new(await OpenModelsAsync(models, options, threads, withEncoder, adapters), conversations);
         }
         catch
         {
@@ -75,7 +84,7 @@ public static class LocalHost
     }
 
     /// <summary>The models alone; the parameters are the same.</summary>
-    public static async Task<ModelHost> OpenModelsAsync(IReadOnlyList<string> models, LocalHostOptions options, int? threads, bool withEncoder)
+    public static async Task<ModelHost> OpenModelsAsync(IReadOnlyList<string> models, LocalHostOptions options, int? threads, bool withEncoder, IReadOnlyList<string>? adapters = null)
     {
         var defaults = new EngineOptions();
         var engine = new InferenceEngine(defaults with { Threads = threads ?? defaults.Threads });
@@ -93,7 +102,9 @@ public static class LocalHost
             }
 
             if (withEncoder && encoders.Count == 0) encoders.Add(await engine.LoadEncoderAsync(catalog.Resolve(DefaultEncoder), DefaultEncoder));
-            return new(engine, decoders, encoders, options);
+            var host = new ModelHost(engine, decoders, encoders, options);
+            foreach (string adapter in adapters ?? []) await host.LoadAdapterAsync(AdapterOf(adapter));
+            return host;
         }
         catch (Exception e)
         {

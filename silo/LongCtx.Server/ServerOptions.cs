@@ -27,6 +27,9 @@ public sealed record ServerOptions
     /// <summary>Models to load: names of bundled ones or paths. Empty is the bundled default.</summary>
     public IReadOnlyList<string> Models { get; init; } = [];
 
+    /// <summary>Static adapters of the models, as NAME=DIR or MODEL:NAME=DIR; requests call them MODEL:NAME.</summary>
+    public IReadOnlyList<string> Adapters { get; init; } = [];
+
     public string Policy { get; init; } = "endless";
 
     /// <summary>Most keys a token may see (C); null is the model's own default.</summary>
@@ -73,6 +76,8 @@ public sealed record ServerOptions
         ApiKey.Validate(Keys);
         Check(!AllowRemote || Keys.Count > 0, "allow-remote", "without API keys only this machine may connect; make a key with --new-key TENANT and configure it as 'keys'");
         Check(Models.All(m => m.Trim().Length > 0), "model", "a model name or path must not be empty");
+        foreach (string adapter in Adapters)
+            Check(adapter.IndexOf('=', StringComparison.Ordinal) is > 0 and var at && at < adapter.Length - 1, "adapter", $"'{adapter}' must be NAME=DIR, or MODEL:NAME=DIR");
         Check(PolicyOptions.Presets.Contains(Policy), "policy", $"'{Policy}' is none of {string.Join(", ", PolicyOptions.Presets)}");
         Check(Capacity is null or >= 1, "capacity", $"it must be at least 1 token, not {Capacity}");
         Check(Threads is null or (>= 1 and <= EngineOptions.ThreadsMax), "threads", $"it must be 1 to {EngineOptions.ThreadsMax}, not {Threads}");

@@ -18,6 +18,7 @@ public static class ServerProcess
 
           --urls URL          where to listen; several separated by ';' (http://127.0.0.1:8080)
           --model NAME|PATH   a bundled model, a GGUF file or a Hugging Face directory; may be repeated
+          --adapter NAME=DIR  a PEFT directory to serve as MODEL:NAME, for the first model or, as MODEL:NAME=DIR, for another; may be repeated
           --policy NAME       full, window, streaming, selfextend or endless (endless)
           --capacity TOKENS   most keys a token may see
           --threads N         compute threads (one per core)

@@ -17,7 +17,7 @@ internal sealed class ServerSettings
     const string EnvironmentPrefix = "LONGCTX_";
     public const string FileName = "longctx.json";
 
-    public static readonly IReadOnlyList<string> Names = ["urls", "model", "policy", "capacity", "threads", "data", "durability", "retain-events", "max-reply", "keys", "allow-remote", "max-body-mib", "otlp", "log"];
+    public static readonly IReadOnlyList<string> Names = ["urls", "model", "adapter", "policy", "capacity", "threads", "data", "durability", "retain-events", "max-reply", "keys", "allow-remote", "max-body-mib", "otlp", "log"];
 
     static readonly JsonSerializerOptions KeyJson = new()
     {
@@ -80,7 +80,7 @@ internal sealed class ServerSettings
         }
     }
 
-    /// <summary>--name value or --name=value; --model may be repeated, --allow-remote needs no value.</summary>
+    /// <summary>--name value or --name=value; --model and --adapter may be repeated, --allow-remote needs no value.</summary>
     void AddArguments(IReadOnlyList<string> arguments)
     {
         HashSet<string> seen = [];
@@ -97,7 +97,7 @@ internal sealed class ServerSettings
             else throw Bad($"--{name} is not an option; --help lists them");
 
             if (seen.Add(name)) Set(name, name == "urls" ? value.Split(';') : [value], $"--{name}");
-            else if (name == "model") values[name] = [.. values[name], value];
+            else if (name is "model" or "adapter") values[name] = [.. values[name], value];
             else throw Bad($"--{name} was given twice");
         }
     }
@@ -116,6 +116,7 @@ internal sealed class ServerSettings
         {
             Urls = values.TryGetValue("urls", out IReadOnlyList<string>? urls) ? [.. urls.SelectMany(u => u.Split(';'))] : defaults.Urls,
             Models = values.GetValueOrDefault("model") ?? defaults.Models,
+            Adapters = values.GetValueOrDefault("adapter") ?? defaults.Adapters,
             Policy = One("policy") ?? defaults.Policy,
             Capacity = Integer("capacity"),
             Threads = Integer("threads"),

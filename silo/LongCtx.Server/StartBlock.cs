@@ -15,7 +15,7 @@ internal static class StartBlock
         StringBuilder text = new();
         text.AppendLine($"LongCtx {version}");
         foreach (string url in urls.Select(Reachable)) Line("page", $"{url}/  (API: {url}/v1)");
-        foreach (ModelDescription model in models) Line("model", $"{model.Id.PadRight(width)}  {Describe(model)}");
+        foreach (ModelDescription model in models) Line(model.Parent is null ? "model" : "adapter", $"{model.Id.PadRight(width)}  {Describe(model)}");
         foreach (ModelDescription model in models.Where(m => m.Warning is not null)) Line("note", $"{model.Id}: {model.Warning}");
         Line("policy", options.Policy + (options.Capacity is { } capacity ? $", capacity {capacity}" : ""));
         Line("data", options.Data == ServerOptions.NoData ? "none: conversations are not kept" : $"{options.Data ?? ServerOptions.DefaultData}, {options.Durability.ToString().ToLowerInvariant()}");

@@ -21,7 +21,9 @@ internal static class ApiOperations
     public static IEnumerable<Operation> Of(IServiceProvider services)
     {
         bool keepsConversations = services.GetService<IConversationHost>() is not null;
-        return [.. Computing(services), .. keepsConversations ? [.. Conversations(services), .. Responses(services)] : Array.Empty<Operation>(), .. Operating(services), .. Files()];
+        // An adapter is a path on this machine: not for every holder of a key.
+        bool isAdaptable = services.GetRequiredService<ICompletionHost>() is IAdapterHost && services.GetRequiredService<ApiOptions>().Keys.Count == 0;
+        return [.. Computing(services), .. isAdaptable ? Adapters(services) : [], .. keepsConversations ? [.. Conversations(services), .. Responses(services)] : Array.Empty<Operation>(), .. Operating(services), .. Files()];
     }
 
     static IEnumerable<Operation> Computing(IServiceProvider services)
@@ -38,6 +40,21 @@ internal static class ApiOperations
         };
         yield return new("GET", "/v1/models", models.ListAsync) { Name = "listModels", Summary = "The loaded models.", Response = typeof(ModelList) };
         yield return new("GET", "/v1/models/{**id}", models.FindAsync) { Name = "getModel", Summary = "One loaded model.", Response = typeof(ModelBody) };
+    }
+
+    static IEnumerable<Operation> Adapters(IServiceProvider services)
+    {
+        AdapterEndpoint adapters = services.GetRequiredService<AdapterEndpoint>();
+        yield return new("POST", "/v1/adapters", adapters.LoadAsync)
+        {
+            Name = "loadAdapter", Summary = "Loads a LoRA adapter from a PEFT directory of this machine; it is served as a model called model:name. LongCtx's own, and only where there are no API keys.",
+            Request = typeof(AdapterShape), Response = typeof(ModelBody),
+        };
+        yield return new("GET", "/v1/adapters", adapters.ListAsync) { Name = "listAdapters", Summary = "The loaded adapters. LongCtx's own.", Response = typeof(ModelList) };
+        yield return new("DELETE", "/v1/adapters/{**id}", adapters.UnloadAsync)
+        {
+            Name = "unloadAdapter", Summary = "No new request finds the adapter; those that use it go on with it. LongCtx's own.", Response = typeof(DeletedBody),
+        };
     }
 
     static IEnumerable<Operation> Conversations(IServiceProvider services)

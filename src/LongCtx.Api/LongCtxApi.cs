@@ -34,7 +34,7 @@ public static class LongCtxApi
         services.AddSingleton<TransferEndpoint>().AddSingleton<EventEndpoint>();
         services.AddSingleton<TurnSubmission>().AddSingleton<ResponseJournal>().AddSingleton<ResponseStream>().AddSingleton<StatelessResponse>();
         services.AddSingleton<ResponseEndpoint>();
-        services.AddSingleton<EmbeddingEndpoint>().AddSingleton<ModelEndpoint>().AddSingleton<HealthEndpoint>();
+        services.AddSingleton<EmbeddingEndpoint>().AddSingleton<ModelEndpoint>().AddSingleton<AdapterEndpoint>().AddSingleton<HealthEndpoint>();
         services.AddSingleton<MetricsEndpoint>().AddSingleton<OpenApiEndpoint>().AddLongCtxOpenApi();
         return services;
     }

@@ -11,6 +11,9 @@ namespace LongCtx;
 public sealed record ModelDescription(
     string Id, string Kind, string Architecture, long Parameters, string Quantization, int TrainedLength, string Policy, long Created)
 {
+    /// <summary>The model that this is an adapter of; null for a model.</summary>
+    public string? Parent { get; init; }
+
     /// <summary>What works less well with this model than with others, for its operator; null when nothing does.</summary>
     public string? Warning { get; init; }
 }

@@ -18,7 +18,7 @@ public class HostDriver(IConversationHost host, string tenant, IReadOnlyCollecti
         Sampling = new() { Seed = seed, RepetitionPenalty = 1.1f, LogitBias = stopTokens.ToDictionary(id => id, _ => -100f) },
     };
 
-    public async Task<string> CreateAsync() => (await Host.CreateConversationAsync(Tenant, new(null))).Id;
+    public async Task<string> CreateAsync(string? model = null) => (await Host.CreateConversationAsync(Tenant, new(model))).Id;
 
     public ValueTask<TurnTicket> SubmitAsync(string id, string turn, string text, TurnOptions options, bool waits = false) =>
         Host.SubmitTurnAsync(Tenant, id, new(turn, [new("user", text)]) { Options = options, Wait = waits });

@@ -44,7 +44,7 @@ internal sealed class LetterPool
     public async Task<PromptLease<Sequence>> StartAsync(ChatFormat format, ChatMessage[] messages, string tenant = "a")
     {
         var prompt = new ChatPrompt(format, messages);
-        return await Starter.StartAsync(new(tenant, "m", Policy), new(messages), () => new Sequence(),
+        return await Starter.StartAsync(new(tenant, "m", "", Policy), new(messages), () => new Sequence(),
             mark => mark.Beyond is { } beyond ? prompt.AfterReply(mark.Messages, beyond) : prompt.From(mark.Messages), TestContext.Current.CancellationToken);
     }
 

@@ -4,6 +4,7 @@ namespace LongCtx.Cli.Bench;
 
 /// <param name="LoadMs">Opening the model until it can compute.</param>
 /// <param name="FirstTokenMs">Opening the model until the first generated token.</param>
+/// <param name="Adapters">null when none were asked for.</param>
 /// <param name="AllocatedBytesPerStep">Managed memory that a decode step allocates; null when nothing was decoded.</param>
 internal sealed record BenchReport(
     int Threads,
@@ -12,7 +13,7 @@ internal sealed record BenchReport(
     IReadOnlyList<PrefillFigure> Prefill,
     IReadOnlyList<DecodeFigure> Decode,
     IReadOnlyList<StreamFigure> Stream,
-    IReadOnlyList<AdapterFigure> Adapters,
+    IReadOnlyList<AdapterFigure>? Adapters,
     double FirstTokenMs,
     double? AllocatedBytesPerStep);
 

@@ -40,6 +40,9 @@ internal sealed class ChatSession : IChatSession
 
     public int? MaxTokens { get; }
 
+    /// <summary>As the host calls it; null is its default.</summary>
+    public string? Model { get; init; }
+
     public IReadOnlyList<ChatMessage> Messages => _messages;
 
     /// <summary>It begins with this process.</summary>
@@ -56,7 +59,7 @@ internal sealed class ChatSession : IChatSession
         bool accepted = false;
         try
         {
-            var request = new CompletionRequest { Messages = [.. _messages], MaxTokens = MaxTokens, Sampling = _sampling };
+            var request = new CompletionRequest { Model = Model, Messages = [.. _messages], MaxTokens = MaxTokens, Sampling = _sampling };
             await foreach (CompletionEvent e in _host.CompleteAsync("local", request, cancellation))
             {
                 accepted = true;

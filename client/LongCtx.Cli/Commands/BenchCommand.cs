@@ -90,7 +90,7 @@ internal static class BenchCommand
         var stream = new List<StreamFigure>();
         foreach ((int position, double ms) in workload.Stream([.. plan.Stream.Order()], position => progress(done + position)))
             stream.Add(new(position, ms));
-        return new(threads, loadMs, ProcessMemory.PeakMegabytes, prefill, decode, stream, adapters, firstTokenMs, workload.AllocatedBytesPerStep);
+        return new(threads, loadMs, ProcessMemory.PeakMegabytes, prefill, decode, stream, weights.Length > 0 ? adapters : null, firstTokenMs, workload.AllocatedBytesPerStep);
     }
 
     /// <summary>From nothing to a model that can compute, and to its first token.</summary>
@@ -169,7 +169,7 @@ internal static class BenchCommand
         };
         rows.AddRange(report.Prefill.Select(p => (string[])[$"prefill of {Text.Of(p.Tokens)} tokens", Text.Of(p.TokensPerSecond, "F1") + " tokens/s"]));
         rows.AddRange(report.Decode.Select(d => (string[])[$"decode, {Text.Of(d.Conversations)} x context {Text.Of(d.Context)}", Text.Of(d.TokensPerSecond, "F1") + " tokens/s"]));
-        rows.AddRange(report.Adapters.Select(a => (string[])[$"the same with {Text.Of(a.Adapters)} adapters of rank {Text.Of(a.Rank)}",
+        rows.AddRange((report.Adapters ?? []).Select(a => (string[])[$"the same with {Text.Of(a.Adapters)} adapters of rank {Text.Of(a.Rank)}",
             $"{Text.Of(a.TokensPerSecond, "F1")} tokens/s, p99 {Text.Of(a.P99StepMs, "F1")} ms a step; without, in turn, {Text.Of(a.PlainTokensPerSecond, "F1")} and {Text.Of(a.PlainP99StepMs, "F1")} ms: {Text.Of(a.CostPercent, "F1")} %"]));
         rows.AddRange(report.Stream.Select(s => (string[])[$"stream at {Text.Of(s.Position)}", Text.Of(s.MsPerToken, "F2") + " ms/token"]));
         if (report.AllocatedBytesPerStep is { } bytes) rows.Add(["allocated per decode step", Text.Of(bytes, "F0") + " bytes"]);

@@ -14,6 +14,7 @@ internal static class ChatCommand
     public static Command Create(Terminal terminal)
     {
         Option<string> model = Common.Model();
+        Option<string?> adapter = Common.Adapter();
         var system = new Option<string?>("--system") { Description = "The system message. Unset: what the model's template says by itself.", HelpName = "TEXT" };
         Option<int?> maxTokens = Value.OptionalInt("--max-tokens", "Most tokens of one reply. Unset: until the model ends it.", 1, int.MaxValue);
         var policy = new PolicyChoice();
@@ -28,7 +29,7 @@ internal static class ChatCommand
         Option<bool> json = Common.Json();
         var command = new Command("chat", "Talk with a model for as long as you like. Ctrl+C stops a reply; /exit, Ctrl+D or Ctrl+C twice leave.")
         {
-            model, system, maxTokens, threads, conversation, json,
+            model, adapter, system, maxTokens, threads, conversation, json,
         };
         policy.AddTo(command);
         sampling.AddTo(command);
@@ -40,7 +41,7 @@ internal static class ChatCommand
                 if (server.IsGiven(result)) result.AddError("--server and --api-key need --conversation: without it, the chat needs no server");
                 return;
             }
-            if (policy.IsGiven(result) || Common.IsGiven(result, threads)) result.AddError("--policy, --capacity, --rule and --threads are the server's to choose: they have no meaning with --conversation");
+            if (policy.IsGiven(result) || Common.IsGiven(result, threads) || Common.IsGiven(result, adapter)) result.AddError("--policy, --capacity, --rule, --threads and --adapter are the server's to choose: they have no meaning with --conversation");
             if (result.GetValue(conversation) != New && (Common.IsGiven(result, model) || Common.IsGiven(result, system)))
                 result.AddError("--model and --system are for a new conversation: this one has its own");
         });
@@ -55,7 +56,8 @@ internal static class ChatCommand
                 return await new ChatLoop(terminal, stored, asJson: result.GetValue(json)).RunAsync(cancellation);
             }
             await using LocalConversationHost host = await LocalHost.OpenAsync([result.GetValue(model)!], new() { Policy = policy.Read(result) }, result.GetValue(threads));
-            var chat = new ChatSession(host, sampling.Read(result), result.GetValue(maxTokens), result.GetValue(system));
+            string? adapted = result.GetValue(adapter) is { } directory ? (await host.LoadAdapterAsync(new("adapter", directory), cancellation)).Id : null;
+            var chat = new ChatSession(host, sampling.Read(result), result.GetValue(maxTokens), result.GetValue(system)) { Model = adapted };
             ChatLoop loop = new(terminal, chat, asJson: result.GetValue(json));
             return await loop.RunAsync(cancellation);
         });

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using LongCtx.Cli.Options;
 using LongCtx.Conversations.Local;
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
 
@@ -13,6 +14,7 @@ internal static class GenerateCommand
     public static Command Create(Terminal terminal)
     {
         Option<string> model = Common.Model();
+        Option<string?> adapter = Common.Adapter();
         var prompt = new Option<string?>("--prompt") { Description = "The prompt itself.", HelpName = "T" };
         var file = new Option<string?>("--prompt-file") { Description = "A file with the prompt, UTF-8.", HelpName = "F" };
         var raw = new Option<bool>("--raw") { Description = "Continue the text as it stands, without chat template." };
@@ -25,7 +27,7 @@ internal static class GenerateCommand
         Option<bool> json = Common.Json();
         var command = new Command("generate", "One reply to one prompt; greedy unless a temperature is given.")
         {
-            model, prompt, file, raw, maxTokens, ignoreEos, stop, threads, json,
+            model, adapter, prompt, file, raw, maxTokens, ignoreEos, stop, threads, json,
         };
         sampling.AddTo(command);
         policy.AddTo(command);
@@ -39,7 +41,8 @@ internal static class GenerateCommand
             (PromptTail prepared, int systemTokens) = Prepare(decoder, text, result.GetValue(raw));
             if (prepared.Ids.Length == 0) throw new LongCtxException(ErrorCode.InvalidRequest, "the prompt is empty: give at least one character", "prompt");
             AttentionPolicy rule = decoder.PolicyFor(systemTokens);
-            Sequence sequence = engine.CreateSequence(loaded, rule);
+            LoraWeights? weights = result.GetValue(adapter) is { } directory ? await loaded.ReadAdapterAsync(directory, cancellation) : null;
+            Sequence sequence = engine.CreateSequence(loaded, rule, weights);
             Generation generation = engine.Submit(new GenerationRequest
             {
                 Sequence = sequence,

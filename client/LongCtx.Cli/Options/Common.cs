@@ -18,6 +18,8 @@ internal static class Common
         DefaultValueFactory = _ => @default,
     };
 
+    public static Option<string?> Adapter() => new("--adapter") { Description = "A PEFT directory: a LoRA adapter of the model.", HelpName = "DIR" };
+
     public static Option<bool> Json() => new("--json") { Description = "Write JSON, one object a line." };
 
     public static Option<int> Threads() =>

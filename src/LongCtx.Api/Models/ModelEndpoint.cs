@@ -12,10 +12,12 @@ internal sealed class ModelEndpoint(ICompletionHost host)
         await http.Response.WriteAsJsonAsync(new ModelList("list", models), ApiJson.Instance.ModelList, cancellationToken: http.RequestAborted);
     }
 
+    /// <summary>Ids of the owner/name form may arrive with their slash escaped, which the server leaves as it is.</summary>
+    public static string IdOf(HttpContext http) => ((string?)http.Request.RouteValues["id"] ?? "").Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
+
     public async Task FindAsync(HttpContext http)
     {
-        // Ids of the owner/name form may arrive with their slash escaped, which the server leaves as it is.
-        string id = ((string?)http.Request.RouteValues["id"] ?? "").Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
+        string id = IdOf(http);
         IReadOnlyList<ModelDescription> models = await host.ListModelsAsync(http.RequestAborted);
         ModelDescription model = models.FirstOrDefault(m => m.Id == id) ?? throw new LongCtxException(
             ErrorCode.ModelNotFound, $"The model '{id}' is not loaded. Loaded: {string.Join(", ", models.Select(m => m.Id))}.", "model");
@@ -25,10 +27,11 @@ internal sealed class ModelEndpoint(ICompletionHost host)
 
 internal sealed record ModelList(string Object, ModelBody[] Data);
 
+/// <param name="Parent">The model that this is an adapter of; null for a model.</param>
 internal sealed record ModelBody(
-    string Id, string Object, long Created, string OwnedBy, [property: JsonPropertyName("longctx")] ModelDetails LongCtx)
+    string Id, string Object, long Created, string OwnedBy, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Parent, [property: JsonPropertyName("longctx")] ModelDetails LongCtx)
 {
-    public static ModelBody From(ModelDescription model) => new(model.Id, "model", model.Created, "longctx", new(
+    public static ModelBody From(ModelDescription model) => new(model.Id, "model", model.Created, "longctx", model.Parent, new(
         model.Kind, model.Architecture, model.Parameters, model.Quantization, model.TrainedLength, model.Policy));
 }
 

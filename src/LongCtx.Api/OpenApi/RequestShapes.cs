@@ -92,6 +92,18 @@ internal sealed record TextPartShape
     public required string Text { get; init; }
 }
 
+internal sealed record AdapterShape
+{
+    [Description("1 to 64 of a-z, A-Z, 0-9, '.', '_' and '-'.")]
+    public required string Name { get; init; }
+
+    [Description("A PEFT directory that the server can read.")]
+    public required string Path { get; init; }
+
+    [Description("The decoder that it adapts; otherwise the default.")]
+    public string? Model { get; init; }
+}
+
 internal sealed record EmbeddingShape
 {
     public string? Model { get; init; }

@@ -6,6 +6,7 @@ namespace LongCtx.Api.OpenApi;
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(ChatRequest))]
 [JsonSerializable(typeof(EmbeddingShape))]
+[JsonSerializable(typeof(AdapterShape))]
 [JsonSerializable(typeof(MetadataShape))]
 [JsonSerializable(typeof(ConversationShape))]
 [JsonSerializable(typeof(ItemsShape))]

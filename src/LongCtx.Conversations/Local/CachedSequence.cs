@@ -3,7 +3,8 @@ using LongCtx.Engine.Cache;
 namespace LongCtx.Conversations.Local;
 
 /// <summary>Only sequences of one scope can serve each other. Tenants never share.</summary>
-internal sealed record PromptScope(string Tenant, string Model, AttentionPolicy Policy);
+/// <param name="Adapter">Digest of the adapter that all of a sequence was computed under; empty for none.</param>
+internal sealed record PromptScope(string Tenant, string Model, string Adapter, AttentionPolicy Policy);
 
 /// <summary>The first <paramref name="Tokens"/> tokens of a sequence are the messages that <paramref name="Chain"/> names.</summary>
 /// <param name="Messages">How many messages.</param>

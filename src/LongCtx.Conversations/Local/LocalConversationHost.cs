@@ -10,7 +10,7 @@ namespace LongCtx.Conversations.Local;
 /// Conversations and models of one process. Each conversation has at most one owner in it, made when somebody writes to it. Engine and store
 /// belong to the host and end with it.
 /// </summary>
-public sealed class LocalConversationHost : IConversationHost, IAsyncDisposable
+public sealed class LocalConversationHost : IConversationHost, IAdapterHost, IAsyncDisposable
 {
     const int OwnerAttemptsMax = 5;
 
@@ -45,6 +45,10 @@ public sealed class LocalConversationHost : IConversationHost, IAsyncDisposable
     }
 
     public ValueTask<IReadOnlyList<ModelDescription>> ListModelsAsync(CancellationToken cancellation = default) => _models.ListModelsAsync(cancellation);
+
+    public ValueTask<ModelDescription> LoadAdapterAsync(LoadAdapter request, CancellationToken cancellation = default) => _models.LoadAdapterAsync(request, cancellation);
+
+    public ValueTask UnloadAdapterAsync(string id, CancellationToken cancellation = default) => _models.UnloadAdapterAsync(id, cancellation);
 
     public IAsyncEnumerable<CompletionEvent> CompleteAsync(string tenant, CompletionRequest request, CancellationToken cancellation = default) =>
         _models.CompleteAsync(tenant, request, cancellation);

@@ -1,10 +1,11 @@
+using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
 using LongCtx.Engine.Templates;
 
 namespace LongCtx.Conversations.Local;
 
-/// <summary>A decoder as the host serves it: what turns a request into tokens and a policy.</summary>
+/// <summary>A decoder as the host serves it, by itself or with an adapter: what turns a request into tokens, a policy and a sequence.</summary>
 internal sealed class LocalDecoder
 {
     readonly PolicyOptions _policy;
@@ -13,14 +14,34 @@ internal sealed class LocalDecoder
     /// <exception cref="LongCtxException">The policy cannot be honoured for this model.</exception>
     public LocalDecoder(DecoderModel model, PolicyOptions policy)
     {
-        (Model, _policy) = (model, policy);
+        (Model, _policy, Name) = (model, policy, model.Name);
         if (model.Template is { } template)
             _format = new(
                 (messages, opensReply) => Render(template, messages, opensReply), Encode, model.BosText, model.TemplateStability is { ContinuesPrompt: true });
         DefaultPolicy = policy.Resolve(model.TrainedLength, DefaultSystemTokens());
     }
 
+    LocalDecoder(LocalDecoder parent, string name, LoraWeights adapter)
+    {
+        (Model, _policy, _format, DefaultPolicy) = (parent.Model, parent._policy, parent._format, parent.DefaultPolicy);
+        (Name, Adapter) = (name, adapter);
+    }
+
+    /// <summary>The same decoder under another name, with an adapter.</summary>
+    public LocalDecoder With(string name, LoraWeights adapter) => new(this, name, adapter);
+
     public DecoderModel Model { get; }
+
+    /// <summary>What requests call it.</summary>
+    public string Name { get; }
+
+    /// <summary>null for the model by itself.</summary>
+    public LoraWeights? Adapter { get; }
+
+    /// <summary>Whose cached sequences can serve a request: keys that an adapter computed serve only the same adapter, whatever it is called.</summary>
+    public PromptScope Scope(string tenant, AttentionPolicy policy) => new(tenant, Model.Name, Adapter?.Digest ?? "", policy);
+
+    public Sequence CreateSequence(InferenceEngine engine, AttentionPolicy policy) => engine.CreateSequence(Model, policy, Adapter);
 
     public bool HasTemplate => _format is not null;
 
@@ -42,9 +63,10 @@ internal sealed class LocalDecoder
     }
 
     public ModelDescription Describe() => new(
-        Model.Name, "decoder", Model.Source.Architecture, Model.Source.ParameterCount, Model.Source.Quantization, Model.TrainedLength,
+        Name, "decoder", Model.Source.Architecture, Model.Source.ParameterCount, Model.Source.Quantization, Model.TrainedLength,
         DefaultPolicy.ToString(), Model.Source.FileTime.ToUnixTimeSeconds())
     {
+        Parent = Adapter is null ? null : Model.Name,
         Warning = Model.TemplateStability?.Problem is { } problem ? $"the chat template is not stable under appending, so turns are computed anew where it is not: {problem}" : null,
     };
 

@@ -36,12 +36,12 @@ public sealed partial class ModelHost
     }
 
     /// <summary>Token ids of a decoder are below it; 0 for an encoder.</summary>
-    public int VocabularySizeOf(string model) => _decoders.FirstOrDefault(d => d.Model.Name == model)?.Model.Config.VocabularySize ?? 0;
+    public int VocabularySizeOf(string model) => _decoders.FirstOrDefault(d => d.Name == model)?.Model.Config.VocabularySize ?? 0;
 
     EncoderModel FindEncoder(string? name)
     {
         if (_encoders.FirstOrDefault(e => name is null || e.Name == name) is { } encoder) return encoder;
-        if (_decoders.Any(d => d.Model.Name == name)) throw Refuse($"model {name} generates text: embeddings need an encoder", "model");
+        if (_decoders.Any(d => d.Name == name)) throw Refuse($"model {name} generates text: embeddings need an encoder", "model");
         throw NotFound(name, _encoders.Select(e => e.Name), "for embeddings");
     }
 

@@ -9,7 +9,7 @@ namespace LongCtx.Conversations.Local;
 /// </summary>
 public sealed partial class ModelHost : ICompletionHost, IAsyncDisposable
 {
-    readonly IReadOnlyList<LocalDecoder> _decoders;
+    volatile IReadOnlyList<LocalDecoder> _decoders; // replaced as a whole when an adapter comes or goes
     readonly IReadOnlyList<EncoderModel> _encoders;
     readonly PromptCache<Sequence> _cache;
 
@@ -44,7 +44,7 @@ public sealed partial class ModelHost : ICompletionHost, IAsyncDisposable
         var lease = await StartAsync(tenant, decoder, request, cancellation).ConfigureAwait(false);
         await using var completion = LocalCompletion.Submit(decoder.Model, lease, request, Engine);
 
-        var started = new CompletionStarted(decoder.Model.Name, lease.PromptTokens, lease.Cached);
+        var started = new CompletionStarted(decoder.Name, lease.PromptTokens, lease.Cached);
         bool hasStarted = false;
         await foreach (var token in completion.Tokens(cancellation).ConfigureAwait(false))
         {
@@ -71,14 +71,14 @@ public sealed partial class ModelHost : ICompletionHost, IAsyncDisposable
         {
             var prompt = decoder.Chat(messages);
             var policy = decoder.PolicyFor(prompt.SystemTokens);
-            return starter.StartAsync(new(tenant, decoder.Model.Name, policy), new(messages), () => Engine.CreateSequence(decoder.Model, policy),
+            return starter.StartAsync(decoder.Scope(tenant, policy), new(messages), () => decoder.CreateSequence(Engine, policy),
                 mark => mark.Beyond is { } beyond ? prompt.AfterReply(mark.Messages, beyond) : prompt.From(mark.Messages), cancellation);
         }
 
         int[] ids = decoder.Raw(request.Prompt!);
         if (ids.Length == 0) throw Refuse("prompt is empty: give at least one character", "prompt");
         var rawPolicy = decoder.PolicyFor(0);
-        return starter.StartAsync(new(tenant, decoder.Model.Name, rawPolicy), MessageChain.None, () => Engine.CreateSequence(decoder.Model, rawPolicy),
+        return starter.StartAsync(decoder.Scope(tenant, rawPolicy), MessageChain.None, () => decoder.CreateSequence(Engine, rawPolicy),
             _ => PromptTail.Raw(ids), cancellation);
     }
 
@@ -98,9 +98,9 @@ public sealed partial class ModelHost : ICompletionHost, IAsyncDisposable
     /// <exception cref="LongCtxException"><see cref="ErrorCode.ModelNotFound"/>, or it is an encoder.</exception>
     internal LocalDecoder FindDecoder(string? name)
     {
-        if (_decoders.FirstOrDefault(d => name is null || d.Model.Name == name) is { } decoder) return decoder;
+        if (_decoders.FirstOrDefault(d => name is null || d.Name == name) is { } decoder) return decoder;
         if (_encoders.Any(e => e.Name == name)) throw Refuse($"model {name} is an encoder: it embeds text and cannot generate any", "model");
-        throw NotFound(name, _decoders.Select(d => d.Model.Name), "for generating text");
+        throw NotFound(name, _decoders.Select(d => d.Name), "for generating text");
     }
 
     static LongCtxException NotFound(string? name, IEnumerable<string> known, string purpose)

@@ -110,7 +110,7 @@ internal sealed unsafe class AdapterPath(WorkerPool workers, DecoderConfig confi
     /// <summary>Keeps columns of silu(gate) × up of one row as they are: the path of down reads them so.</summary>
     public void KeepGated(int row, int firstColumn, int columns, float* gated)
     {
-        if (_ofRow[row] is { } adapter && adapter.Targets.HasFlag(LoraTargets.Down))
+        if (_ofRow[row] is { } adapter && (adapter.Targets & LoraTargets.Down) != 0)
             new ReadOnlySpan<float>(gated, columns).CopyTo(new(Gated + (nint)row * config.FeedForwardSize + firstColumn, columns));
     }
 

@@ -1,3 +1,5 @@
+using LongCtx.Engine.Adapters;
+using LongCtx.Engine.Files;
 using LongCtx.Engine.Models;
 using LongCtx.Engine.Runtime;
 using LongCtx.Engine.Templates;
@@ -52,4 +54,23 @@ public sealed class DecoderModel
     public IReadOnlySet<int> StopTokens { get; }
 
     internal IModelRunner Runner { get; }
+
+    /// <summary>
+    /// Reads an adapter for this model from a PEFT directory and prepares it, on another thread; nothing that runs waits for it. Sequences are given it,
+    /// and its memory goes when the last holder forgets it.
+    /// </summary>
+    /// <exception cref="LongCtxException">It cannot be used for this model; the message says why.</exception>
+    public Task<LoraWeights> ReadAdapterAsync(string directory, CancellationToken cancellation = default) => Task.Run(() =>
+    {
+        try
+        {
+            LoraWeights adapter = PeftDirectory.Read(directory, Config);
+            _ = (adapter.Packed, adapter.Digest);
+            return adapter;
+        }
+        catch (ModelFileException e)
+        {
+            throw new LongCtxException(ErrorCode.InvalidRequest, "the adapter cannot be used: " + e.Message, "adapter", e);
+        }
+    }, cancellation);
 }

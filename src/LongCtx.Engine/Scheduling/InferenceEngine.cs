@@ -94,11 +94,16 @@ public sealed partial class InferenceEngine : IAsyncDisposable
     }
 
     /// <summary>An empty, pinned sequence.</summary>
-    /// <exception cref="LongCtxException">The policy cannot be honoured for the model.</exception>
-    public Sequence CreateSequence(DecoderModel model, AttentionPolicy policy)
+    /// <param name="model">What computes it.</param>
+    /// <param name="policy">What it keeps.</param>
+    /// <param name="adapter">What it begins with; null for the base.</param>
+    /// <exception cref="LongCtxException">The policy cannot be honoured for the model, or the adapter does not fit it.</exception>
+    public Sequence CreateSequence(DecoderModel model, AttentionPolicy policy, LoraWeights? adapter = null)
     {
         RequireHonourable(model, policy);
-        return new(this, model, policy, new KvSequence(model.Runner.Pool, policy), new PenaltyWindow());
+        var sequence = new Sequence(this, model, policy, new KvSequence(model.Runner.Pool, policy), new PenaltyWindow());
+        if (adapter is not null) sequence.SetAdapter(adapter);
+        return sequence;
     }
 
     /// <exception cref="LongCtxException">The adapter was made for another model.</exception>

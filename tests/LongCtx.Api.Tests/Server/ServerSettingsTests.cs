@@ -26,10 +26,11 @@ public sealed class ServerSettingsTests : IDisposable
     public void Read_CommandLine_SetsEveryOption()
     {
         ServerOptions options = Read(
-            "--urls", "http://127.0.0.1:1;http://[::1]:2", "--model", "a", "--model=b", "--policy", "streaming", "--capacity", "512", "--threads=3",
+            "--urls", "http://127.0.0.1:1;http://[::1]:2", "--model", "a", "--model=b", "--adapter", "x=/tmp/x", "--adapter=b:y=/tmp/y", "--policy", "streaming", "--capacity", "512", "--threads=3",
             "--max-body-mib", "8", "--log", "warning", "--allow-remote", "--keys", $"[{Alice}]");
         Assert.Equal(["http://127.0.0.1:1", "http://[::1]:2"], options.Urls);
         Assert.Equal(["a", "b"], options.Models);
+        Assert.Equal(["x=/tmp/x", "b:y=/tmp/y"], options.Adapters);
         Assert.Equal(("streaming", 512, 3), (options.Policy, options.Capacity, options.Threads));
         Assert.Equal((8, true, LogLevel.Warning), (options.MaxBodyMebibytes, options.AllowRemote, options.Log));
         Assert.Equal(new ApiKey("alice", Hash), Assert.Single(options.Keys));
@@ -92,6 +93,8 @@ public sealed class ServerSettingsTests : IDisposable
     [InlineData("--capacity: it must be at least 1 token, not 0", "--capacity", "0")]
     [InlineData("not -5", "--capacity=-5")]
     [InlineData("--threads: it must be 1 to 256, not 0", "--threads", "0")]
+    [InlineData("--adapter: 'x' must be NAME=DIR, or MODEL:NAME=DIR", "--adapter", "x")]
+    [InlineData("--adapter: '=x' must be NAME=DIR, or MODEL:NAME=DIR", "--adapter", "=x")]
     [InlineData("--threads", "--threads", "99999999999")]
     [InlineData("--max-body-mib: it must be 1 to 1023 MiB, not 4096", "--max-body-mib", "4096")]
     [InlineData("--policy: 'fast' is none of full, window, streaming, selfextend, endless", "--policy", "fast")]

@@ -22,6 +22,19 @@ public sealed class BenchCommandTests
     }
 
     [Fact]
+    public async Task Bench_WithAdapters_ReportsThemBesidePlainBatching()
+    {
+        JsonElement result = await Cli.JsonAsync("bench", "--model", "pg19-7m", "--threads", "2", "--decode", "3@40", "--adapters", "2");
+        JsonElement figure = Assert.Single(result.GetProperty("adapters").EnumerateArray());
+        Assert.Equal(["conversations", "adapters", "rank", "context", "tokens_per_second", "p99_step_ms", "plain_tokens_per_second", "plain_p99_step_ms", "cost_percent"], figure.Names());
+        Assert.Equal((3, 2, 8, 40), (figure.GetProperty("conversations").GetInt32(), figure.GetProperty("adapters").GetInt32(), figure.GetProperty("rank").GetInt32(), figure.GetProperty("context").GetInt32()));
+        double with = figure.GetProperty("tokens_per_second").GetDouble(), without = figure.GetProperty("plain_tokens_per_second").GetDouble();
+        Assert.Equal(100 * (1 - with / without), figure.GetProperty("cost_percent").GetDouble(), 6);
+        Assert.True(figure.GetProperty("p99_step_ms").GetDouble() >= 1000 * 3 / with * 0.5);
+        Assert.Equal(0, result.GetProperty("allocated_bytes_per_step").GetDouble());
+    }
+
+    [Fact]
     public async Task Bench_OnlyOneKindChosen_MeasuresOnlyThat()
     {
         JsonElement result = await Cli.JsonAsync("bench", "--model", "pg19-7m", "--prefill", "16");

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using LongCtx.Engine.Adapters;
+using LongCtx.Engine.Models;
 
 namespace LongCtx.Cli.Tests.Commands;
 
@@ -31,6 +33,38 @@ public sealed class GenerateCommandTests
         }
 
         Assert.True(compared >= 5, $"only {compared} steps were compared");
+    }
+
+    [Fact]
+    public async Task Generate_WithAnAdapter_IsAnotherReplyAndAForeignOneIsRefused()
+    {
+        DirectoryInfo directory = Directory.CreateTempSubdirectory("longctx-adapter-");
+        try
+        {
+            using ModelSource source = ModelSource.Open(ModelCatalog.Default().Resolve("pg19-7m"));
+            var weights = new LoraWeights(new(source.Decoder!, 4, 8, LoraTargets.All));
+            var random = new Random(3);
+            for (int layer = 0; layer < source.Decoder!.LayerCount; layer++)
+                foreach (LoraTargets target in weights.Layout.PresentTargets)
+                {
+                    foreach (ref float x in weights.A(layer, target)) x = random.NextSingle() - 0.5f;
+                    foreach (ref float x in weights.B(layer, target)) x = random.NextSingle() - 0.5f;
+                }
+
+            PeftDirectory.Write(weights, directory.FullName, "pg19-7m");
+            string[] plain = ["generate", "--model", "pg19-7m", "--raw", "--prompt", "The sea", "--max-tokens", "20"], adapted = [.. plain, "--adapter", directory.FullName];
+            int[] expected = (await Cli.JsonAsync(plain)).GetProperty("ids").Ints();
+            Assert.NotEqual(expected, (await Cli.JsonAsync(adapted)).GetProperty("ids").Ints());
+
+            (int code, string _, string errors) = await Cli.RunAsync("", "generate", "--prompt", "Hi", "--adapter", directory.FullName);
+            Assert.NotEqual(0, code);
+            Assert.Contains("the adapter cannot be used", errors, StringComparison.Ordinal);
+            Assert.Contains("made for another model or rank", errors, StringComparison.Ordinal);
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
     }
 
     [Fact]

@@ -21,5 +21,7 @@ internal sealed class DurableHost(LocalConversationHost host, DecoderModel model
         return new(host, model);
     }
 
+    public LocalConversationHost Local => host;
+
     public override ValueTask DisposeAsync() => host.DisposeAsync();
 }

@@ -49,7 +49,7 @@ internal sealed class ConversationCache(
     {
         using IDisposable pause = await PauseAsync(cancellation).ConfigureAwait(false);
         state = state with { Adapter = adapter() };
-        AdapterWeights weights = await AdapterWeights.LoadAsync(state.Adapter, versions, cancellation).ConfigureAwait(false);
+        AdapterWeights weights = await AdapterWeights.LoadAsync(decoder.Adapter, state.Adapter, versions, cancellation).ConfigureAwait(false);
         (Sequence sequence, LogPart feed, RestoreGrade? restored) = await TakeAsync(state, tail, weights, cancellation).ConfigureAwait(false);
         (LoraWeights? now, AdapterSwitch[] later) = weights.From(feed.Start, _skipped);
         sequence.SetAdapters(now, later);
@@ -77,7 +77,7 @@ internal sealed class ConversationCache(
             return await RefillAsync(state, policy, isWhole && state.Tokens - weights.RefilledAt <= replayTokensMax ? weights.RefilledAt : state.Tokens, cancellation).ConfigureAwait(false);
         if (!policy.IsUnlimited && (state.Tokens > replayTokensMax || !isWhole)) return await RefillAsync(state, policy, state.Tokens, cancellation).ConfigureAwait(false);
         LogPart whole = tail.Start == 0 ? tail : await LogPart.ReadAsync(store, key, 0, 0, state.Tokens, cancellation).ConfigureAwait(false);
-        _sequence = engine.CreateSequence(decoder.Model, policy);
+        _sequence = decoder.CreateSequence(engine, policy);
         _skipped = 0;
         bool isNew = state.Turns == 1 && (state.Live is null || state.Live.ReplyStart == state.Tokens);
         return (_sequence, whole, isNew ? null : isWhole ? RestoreGrade.Replay : RestoreGrade.Refill);
@@ -130,7 +130,7 @@ internal sealed class ConversationCache(
         int[] sinks = await SinksAsync(state, policy.Sinks, cancellation).ConfigureAwait(false);
         long first = policy.Sinks + skipped, before = await LogPart.FirstEventAsync(store, key, first, state.Seq, cancellation).ConfigureAwait(false);
         LogPart window = await LogPart.ReadAsync(store, key, before, first, state.Tokens, cancellation).ConfigureAwait(false);
-        (_sequence, _skipped) = (engine.CreateSequence(decoder.Model, policy), skipped);
+        (_sequence, _skipped) = (decoder.CreateSequence(engine, policy), skipped);
         return (_sequence, new(skipped, [.. sinks, .. window.Ids], window.TurnStarts), RestoreGrade.Refill);
     }
 

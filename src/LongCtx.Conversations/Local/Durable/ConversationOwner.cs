@@ -113,6 +113,7 @@ public sealed class ConversationOwner
     public Task<AdapterInfo> ConfigureAdapterAsync(AdapterSettings settings)
     {
         settings.Validate();
+        if (_decoder.Adapter is not null) throw Refusals.Invalid($"model {_decoder.Name} carries an adapter of its own: conversations that are to learn need the model by itself, {_decoder.Model.Name}", "adapter");
         return AskAsync<AdapterInfo>(true, request =>
         {
             if (_machine.State.Adapter is { IsEnabled: true } adapter && adapter.Settings.IsSameAs(settings)) request.Answer.TrySetResult(adapter.ToInfo());

@@ -98,8 +98,8 @@ public sealed class ConversationRuntime
 
     ConversationModel ModelOf(string? name)
     {
-        DecoderModel model = _models.FindDecoder(name).Model;
-        return new(model.Name, model.Config.VocabularySize);
+        LocalDecoder decoder = _models.FindDecoder(name);
+        return new(decoder.Name, decoder.Model.Config.VocabularySize);
     }
 }
 
