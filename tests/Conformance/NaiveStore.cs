@@ -22,6 +22,26 @@ public sealed class NaiveStore : IConversationStore
 
     public StoreDescription Description { get; } = new("memory", Durability.Relaxed, []);
 
+    /// <summary>What it holds now, as another store: what a crash at this instant would leave.</summary>
+    public NaiveStore Copy()
+    {
+        var copy = new NaiveStore();
+        lock (gate)
+        {
+            foreach ((ConversationKey key, Journal from) in journals)
+            {
+                var to = new Journal(from.Head) { LastBatch = from.LastBatch, IsLive = from.IsLive };
+                to.Events.AddRange(from.Events);
+                to.Segments.AddRange(from.Segments);
+                foreach (var (number, turn) in from.Turns) to.Turns.Add(number, turn);
+                foreach (var (name, blob) in from.Blobs) to.Blobs.Add(name, blob);
+                copy.journals.Add(key, to);
+            }
+        }
+
+        return copy;
+    }
+
     public ValueTask<bool> CreateAsync(ConversationKey key, ConversationSeed seed, CancellationToken cancellation = default) => Do(cancellation, () =>
     {
         Check([key.Tenant, key.Id, seed.Model, seed.ForkedFrom, .. seed.Metadata.Keys, .. seed.Metadata.Values]);

@@ -51,7 +51,7 @@ internal sealed class ConversationCache(
         state = state with { Adapter = adapter() };
         AdapterWeights weights = await AdapterWeights.LoadAsync(decoder.Adapter, state.Adapter, versions, cancellation).ConfigureAwait(false);
         (Sequence sequence, LogPart feed, RestoreGrade? restored) = await TakeAsync(state, tail, weights, cancellation).ConfigureAwait(false);
-        (LoraWeights? now, AdapterSwitch[] later) = weights.From(feed.Start, _skipped);
+        (LoraWeights? now, AdapterSwitch[] later) = weights.From(feed.Start - (sequence.HasPending ? 1 : 0), _skipped);
         sequence.SetAdapters(now, later);
         return (sequence, feed, restored);
     }

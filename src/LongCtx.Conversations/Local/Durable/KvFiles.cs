@@ -78,7 +78,8 @@ internal sealed class KvFiles(InferenceEngine engine, string? directory, long by
         async ValueTask<string?> ProblemAsync(Sequence sequence, long tokens, IReadOnlyDictionary<string, string> labels, long seq)
         {
             if (labels.GetValueOrDefault(Conversation) != key.Id) return "it belongs to another conversation";
-            if (tokens < adapters.RefilledAt || adapters.DigestAt(tokens) != sequence.AdapterDigest) return "the adapter was changed since";
+            long next = tokens - (sequence.HasPending ? 1 : 0); // the first token whose keys are not there
+            if (next < adapters.RefilledAt || (adapters.DigestAt(next) != sequence.AdapterDigest && adapters.DigestAt(next - 1) != sequence.AdapterDigest)) return "the adapter was changed since";
             if (seq < 1 || seq > state.Seq || tokens > state.Tokens) return $"it was saved at event {seq}, and the journal ends at {state.Seq}";
             var page = await store.ReadAsync(key, seq - 1, 1, cancellation).ConfigureAwait(false);
             if (page.Count == 0 || page[0].Seq != seq) return $"the journal no longer holds event {seq}";
