@@ -38,6 +38,8 @@ partial class RedisConversationStore
                 RedisValue[] values = [Values.Number(epoch), pieces++, piece, UploadLife];
                 var status = Status((string)(await redis.BulkAsync($"store a piece of {name} of {key.Id}", Scripts.AddPiece, touched, values, cancellation).ConfigureAwait(false))!);
                 if (status != AppendStatus.Appended) return status;
+                // The older client completes replies one after another on one thread: copying the next piece must not keep the others waiting.
+                await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
             }
             var outcome = await GiveNameAsync(key, epoch, name, blob, pieces, cancellation).ConfigureAwait(false);
             isStored = outcome == AppendStatus.Appended;
