@@ -65,7 +65,7 @@ public sealed unsafe class TrainingRun : IDisposable
         for (int epoch = 0; epoch < _options.Epochs && _rejection is null; epoch++)
         {
             long step = _before.Steps + epoch;
-            _pass.Begin(_candidate.Weights, _chunk.Tokens.Length, _chunk.FirstLabel, _chunk.HeldOut, _options.Dropout > 0 ? new Dropout(_before.Seed, step, _options.Dropout) : default);
+            _pass.Begin(_candidate.Weights, _chunk.FirstLabel, _chunk.HeldOut, _options.Dropout > 0 ? new Dropout(_before.Seed, step, _options.Dropout) : default);
             foreach (TrainingUnit unit in _pass.Forward(_chunk.Tokens)) yield return unit;
             foreach (TrainingUnit unit in _pass.CrossEntropy(_chunk.Tokens, 0, withGradients: true)) yield return unit;
             _losses.Add(_pass.Loss);
@@ -94,7 +94,7 @@ public sealed unsafe class TrainingRun : IDisposable
     /// <summary>Held-out tokens under a version as it is used, without dropout.</summary>
     IEnumerable<TrainingUnit> HeldOut(LoraState state)
     {
-        _pass.Begin(state.Weights, _chunk.Tokens.Length, _chunk.FirstLabel, _chunk.HeldOut, default);
+        _pass.Begin(state.Weights, _chunk.FirstLabel, _chunk.HeldOut, default);
         foreach (TrainingUnit unit in _pass.Forward(_chunk.Tokens)) yield return unit;
         foreach (TrainingUnit unit in _pass.CrossEntropy(_chunk.Tokens, _chunk.LabelCount, withGradients: false)) yield return unit;
     }

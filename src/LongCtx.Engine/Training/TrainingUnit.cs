@@ -4,6 +4,7 @@ namespace LongCtx.Engine.Training;
 internal enum TrainingUnit
 {
     Transpose,
+    LoadCache,
     QueryKeyValue,
     Attention,
     AttentionOutput,
