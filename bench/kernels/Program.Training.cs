@@ -34,14 +34,15 @@ internal static unsafe partial class Program
 
         TrainingChunk trained = isCached ? new(tokens.AsMemory(prefix), 1, HeldOut: 0, cache) : new(tokens, prefix);
         LoraState state = LoraState.Create(new(source.Decoder!, rank, rank, LoraTargets.All), 1);
-        double best = double.MaxValue, longest = 0;
+        double best = double.MaxValue;
+        (double Seconds, TrainingUnit Unit) longest = default;
         Dictionary<TrainingUnit, (double Seconds, int Count)> profile = [];
         TrainingFlops flops = default;
         for (int i = 0; i < updates; i++)
         {
             Dictionary<TrainingUnit, (double Seconds, int Count)> units = [];
             long started = Time(threads);
-            double slowest = 0;
+            (double Seconds, TrainingUnit Unit) slowest = default;
             using TrainingRun run = trainer.Begin(state, trained, new());
             for (long from = Time(threads); run.Advance(out TrainingUnit unit);)
             {
@@ -49,7 +50,7 @@ internal static unsafe partial class Program
                 double seconds = (now - from) * 1e-9;
                 (double sum, int count) = units.GetValueOrDefault(unit);
                 units[unit] = (sum + seconds, count + 1);
-                slowest = Math.Max(slowest, seconds);
+                if (seconds > slowest.Seconds) slowest = (seconds, unit);
                 from = now;
             }
 
@@ -59,7 +60,7 @@ internal static unsafe partial class Program
             (best, profile, longest, flops) = (total, units, slowest, run.Result.Flops);
         }
 
-        Console.WriteLine($"{model}: chunk {chunk}, prefix {prefix}{(isCached ? " cached" : "")}, rank {rank}, 2 epochs, {threads} threads: {chunk / best:F0} tokens/s, {flops.Total / best * 1e-9:F0} GFLOP/s, longest unit {1000 * longest:F2} ms, peak memory {Process.GetCurrentProcess().PeakWorkingSet64 / 1e6:F0} MB");
+        Console.WriteLine($"{model}: chunk {chunk}, prefix {prefix}{(isCached ? " cached" : "")}, rank {rank}, 2 epochs, {threads} threads: {chunk / best:F0} tokens/s, {flops.Total / best * 1e-9:F0} GFLOP/s, longest unit {1000 * longest.Seconds:F2} ms ({longest.Unit}), peak memory {Process.GetCurrentProcess().PeakWorkingSet64 / 1e6:F0} MB");
         Console.WriteLine($"GFLOP: forward {flops.Forward * 1e-9:F2}, backward {flops.Backward * 1e-9:F2}, low rank {flops.LowRank * 1e-9:F2}");
         foreach ((TrainingUnit unit, (double seconds, int count)) in profile.OrderByDescending(p => p.Value.Seconds))
             Console.WriteLine($"  {unit,-24} {1000 * seconds,8:F1} ms {100 * seconds / best,5:F1} %  {count,5} units of {1000 * seconds / count:F3} ms");

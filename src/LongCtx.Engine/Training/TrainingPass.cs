@@ -123,10 +123,8 @@ internal sealed unsafe partial class TrainingPass
                 Transpose(_adapter.A(l, target), _transposed!.A(l, target), layout.Rank, layout.Inputs(target));
                 Transpose(_adapter.B(l, target), _transposed.B(l, target), layout.Outputs(target), layout.Rank);
             });
-            if (layer % 8 == 7) yield return TrainingUnit.Transpose;
+            yield return TrainingUnit.Transpose;
         }
-
-        yield return TrainingUnit.Transpose;
     }
 
     static void Transpose(ReadOnlySpan<float> x, Span<float> y, int rows, int columns)

@@ -20,6 +20,6 @@ internal enum TrainingUnit
     RotationBackward,
     QueryKeyValueBackward,
     LowRankGradients,
-    GradientNorm,
+    SquaredNorm,
     Optimizer,
 }

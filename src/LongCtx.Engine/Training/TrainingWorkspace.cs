@@ -17,7 +17,7 @@ internal sealed unsafe class TrainingWorkspace : IDisposable
     const int LogitsMax = 16 << 20;
 
     /// <summary>Rows of the output matrix that are dequantised together.</summary>
-    public const int VocabularyRange = 2048;
+    public const int VocabularyRange = 1024;
 
     const int TargetCount = 7;
 
