@@ -9,7 +9,8 @@ namespace LongCtx.Kernels.Bench;
 // Kernel figures at SmolLM2-135M's shapes. Every figure is the best of many short runs: other processes only ever make a run slower.
 // Usage: dotnet run --project bench/kernels -c Release [-- cold|pool|stream|load|pack|gemv|gemm|float|one ...]; everything but cold by default,
 // "one" leaves out two threads in gemv. Figures of one thread are per second of processor time.
-// Or: training MODEL CHUNK PREFIX RANK THREADS [UPDATES]: Temp-LoRA updates of two epochs on random tokens, and where their time goes.
+// Or: training MODEL CHUNK PREFIX RANK THREADS [UPDATES] [cached]: Temp-LoRA updates of two epochs on random tokens, and where their time goes;
+// training.py is the same in PyTorch.
 internal static unsafe partial class Program
 {
     const double IntPeak = 465, FloatPeak = 232; // measured per core on the reference machine (AVX-VNNI 256, AVX-512 FMA), 1e9 operations per second

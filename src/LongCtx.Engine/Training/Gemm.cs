@@ -75,11 +75,19 @@ internal static unsafe class Gemm
     }
 
     /// <summary>Fewer than 16 columns: through a panel padded with zeros, and a tile of c of which only they are copied.</summary>
+    [MethodImpl(Kernel)]
     static void Remainder(
         float* left, MatrixView a, int rows, float* b, nint bRow, float* c, nint cStride, int inner, bool accumulate, int columns, float* panel, float* tile)
     {
         for (int k = 0; k < inner; k++)
-            for (int n = 0; n < Lanes; n++) panel[k * Lanes + n] = n < columns ? b[k * bRow + n] : 0;
+        {
+            float* from = b + k * bRow, to = panel + k * Lanes;
+            int n = 0;
+            Vector512<float>.Zero.Store(to);
+            for (; n + 8 <= columns; n += 8) Vector256.Load(from + n).Store(to + n); // rank 8 is the usual one
+            for (; n < columns; n++) to[n] = from[n];
+        }
+
         for (int row = 0; row < rows; row += 8)
         {
             int count = Math.Min(8, rows - row);

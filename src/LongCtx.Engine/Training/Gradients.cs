@@ -113,21 +113,24 @@ internal static unsafe class Gradients
     }
 
     /// <summary>
-    /// Of attention over one block of 64 keys: scores [rows, 64] in units of log 2 become probabilities p = 2^(score - lse), and
-    /// <paramref name="dP"/> [rows, 64] becomes dS = p (dP - delta). On the diagonal row r sees the slots 0..r; the others get zero.
+    /// Of attention over one block of 64 keys: scores [rows, 64] in units of log 2 become probabilities p = 2^(score + bias - lse), and
+    /// <paramref name="dP"/> [rows, 64] becomes dS = p (dP - delta). What a row does not see is zero in both.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Softmax(float* scores, float* dP, float* logSumExp, float* delta, int rows, bool diagonal)
+    public static void Softmax(float* scores, float* dP, float* bias, float* logSumExp, float* delta, AttentionKernel.Slots* visible, int rows)
     {
         for (int r = 0; r < rows; r++, scores += AttentionKernel.BlockSize, dP += AttentionKernel.BlockSize)
         {
             Vector512<float> lse = Vector512.Create(logSumExp[r]), d = Vector512.Create(delta[r]);
-            Vector512<int> last = Vector512.Create(diagonal ? r : AttentionKernel.BlockSize);
+            Vector512<int> first = Vector512.Create(visible[r].From), last = Vector512.Create(visible[r].To);
             for (int c = 0; c < AttentionKernel.BlockSize; c += 16)
             {
-                Vector512<float> seen = Vector512.LessThanOrEqual(Vector512<int>.Indices + Vector512.Create(c), last).AsSingle();
-                Vector512<float> p = VectorMath.Exp2(Vector512.Load(scores + c) - lse);
-                p = Vector512.ConditionalSelect(seen, p, Vector512<float>.Zero); // what lies behind the last token may be anything
+                Vector512<int> slot = Vector512<int>.Indices + Vector512.Create(c);
+                Vector512<float> seen = (Vector512.GreaterThanOrEqual(slot, first) & Vector512.LessThanOrEqual(slot, last)).AsSingle();
+                Vector512<float> score = Vector512.Load(scores + c);
+                if (bias != null) score += Vector512.Load(bias + c);
+                Vector512<float> p = VectorMath.Exp2(score - lse);
+                p = Vector512.ConditionalSelect(seen, p, Vector512<float>.Zero); // what lies there may be anything
                 p.Store(scores + c);
                 Vector512.ConditionalSelect(seen, p * (Vector512.Load(dP + c) - d), Vector512<float>.Zero).Store(dP + c);
             }

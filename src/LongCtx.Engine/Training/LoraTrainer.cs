@@ -26,7 +26,9 @@ public sealed class LoraTrainer(CpuModelRunner runner) : IDisposable
     {
         options.Validate();
         chunk.Validate(runner.VocabularySize);
-        return _current = new(Pass(state.Layout, chunk.Tokens.Length), state, chunk, options);
+        TrainingPass pass = Pass(state.Layout, chunk.Tokens.Length);
+        pass.Attend(new(chunk.Cache, chunk.Tokens.Length), chunk.Tokens.Length);
+        return _current = new(pass, state, chunk, options);
     }
 
     /// <summary>Mean cross-entropy in nats of token <paramref name="firstLabel"/> and all behind it under an adapter, or without one.</summary>
@@ -34,7 +36,8 @@ public sealed class LoraTrainer(CpuModelRunner runner) : IDisposable
     {
         new TrainingChunk(tokens, firstLabel).Validate(runner.VocabularySize);
         TrainingPass pass = Pass(adapter?.Layout, tokens.Length);
-        pass.Begin(adapter, tokens.Length, firstLabel, heldOut: 0, default);
+        pass.Attend(new(null, tokens.Length), tokens.Length);
+        pass.Begin(adapter, firstLabel, heldOut: 0, default);
         foreach (TrainingUnit _ in pass.Forward(tokens))
         {
         }
@@ -57,7 +60,7 @@ public sealed class LoraTrainer(CpuModelRunner runner) : IDisposable
             (tokens, rank) = (Math.Max(tokens, _workspace?.Tokens ?? 0), Math.Max(rank, _workspace?.Rank ?? 0));
             _workspace?.Dispose();
             _workspace = new(runner.Weights, runner.Workers.Threads, tokens, rank);
-            _pass = new(runner.Weights, runner.Workers, _workspace);
+            _pass = new(runner.Weights, runner.Memory, runner.Workers, _workspace);
         }
 
         return _pass!;

@@ -21,33 +21,43 @@ internal sealed unsafe partial class TrainingPass
     {
         DecoderLayer l = _weights.Layers[layer];
         float* normed = _w.Scratch[worker].Heads;
-        long m = _w.PaddedTokens;
         for (int t = row; t < row + rows; t++)
         {
             float* qkv = _w.Qkv(layer) + (long)t * _w.QkvWidth;
             for (int h = 0; h < _c.QueryHeadCount; h++)
-                RotateHead(qkv + h * D, l.QueryNorm, normed, _w.Queries + (h * m + t) * D, t, ScoreScale * VectorMath.Log2E);
+            {
+                float* x = NormHead(qkv + h * D, l.QueryNorm, normed);
+                for (Rotation rotation = Rotation.Near; rotation <= Rotation.Sink; rotation++)
+                    if (_context.Uses(rotation)) RotateHead(x, Queries(rotation, h, t), rotation, t, ScoreScale * VectorMath.Log2E);
+            }
+
             for (int h = 0; h < _c.KeyValueHeadCount; h++)
             {
-                float* key = _w.Keys + (h * m + t) * V, value = qkv + _c.QuerySize + _c.KeyValueSize + h * D;
-                RotateHead(qkv + _c.QuerySize + h * D, l.KeyNorm, normed, key, t, 1);
-                new ReadOnlySpan<float>(value, D).CopyTo(new(_w.Values + (h * m + t) * V, D));
-                Spread(key, _w.KeysTransposed, h, t);
+                float* x = NormHead(qkv + _c.QuerySize + h * D, l.KeyNorm, normed), value = qkv + _c.QuerySize + _c.KeyValueSize + h * D;
+                StoreKey(x, h, 0, Rotation.Near, t);
+                if (_context.HasTrainedFarKeys) StoreKey(x, h, 1, Rotation.FarKey, t);
+                new ReadOnlySpan<float>(value, D).CopyTo(new(_w.Values + (h * (long)_w.PaddedTokens + t) * V, D));
                 Spread(value, _w.ValuesTransposed, h, t);
             }
         }
     }
 
-    void RotateHead(float* x, float* weight, float* normed, float* y, int position, float factor)
+    float* NormHead(float* x, float* weight, float* normed)
     {
-        if (weight != null)
-        {
-            Elementwise.RmsNorm(x, weight, normed, D, _epsilon);
-            x = normed;
-        }
+        if (weight == null) return x;
+        Elementwise.RmsNorm(x, weight, normed, D, _epsilon);
+        return normed;
+    }
 
-        int pairs = _weights.InverseFrequencies.Length;
-        RotaryEmbedding.Rotate(x, y, D, pairs, _w.Cosines + (long)position * pairs, _w.Sines + (long)position * pairs, factor);
+    void RotateHead(float* x, float* y, Rotation rotation, int row, float factor) =>
+        RotaryEmbedding.Rotate(x, y, D, _rotary.Pairs, _w.Cosines + Angles(rotation, row), _w.Sines + Angles(rotation, row), factor);
+
+    void StoreKey(float* x, int head, int set, Rotation rotation, int t)
+    {
+        int setHead = set * _c.KeyValueHeadCount + head;
+        float* key = _w.Keys + (setHead * (long)_w.PaddedTokens + t) * V;
+        RotateHead(x, key, rotation, t, 1);
+        Spread(key, _w.KeysTransposed, setHead, t);
     }
 
     void Spread(float* x, float* to, int head, int t)
@@ -56,8 +66,17 @@ internal sealed unsafe partial class TrainingPass
         for (int i = 0; i < D; i++) target[i * Block] = x[i];
     }
 
+    float* Queries(Rotation rotation, int head, int row) => _w.Queries + (((int)rotation * (long)_c.QueryHeadCount + head) * _w.PaddedTokens + row) * D;
+
+    float* DQueries(Rotation rotation, int head, int row) => _w.DQueries + (((int)rotation * (long)_c.QueryHeadCount + head) * _w.PaddedTokens + row) * V;
+
+    float* DKeys(int set, int head, int row) => _w.DKeys + ((set * (long)_c.QueryHeadCount + head) * _w.PaddedTokens + row) * D;
+
+    float* DValues(int head, int row) => _w.DValues + (head * (long)_w.PaddedTokens + row) * D;
+
     IEnumerable<TrainingUnit> Attention(int layer, int firstRow)
     {
+        foreach (TrainingUnit unit in LoadCache(layer)) yield return unit;
         for (int first = firstRow; first < _tokens; first += Block)
         {
             int row = first;
@@ -68,27 +87,39 @@ internal sealed unsafe partial class TrainingPass
         Flops = Flops with { Forward = Flops.Forward + 4 * AttentionProducts(firstRow) };
     }
 
+    /// <summary>What each of the rows sees of a block, and the slots that any of them does; false: none.</summary>
+    bool See(KeyBlock block, int row, int rows, AttentionKernel.Slots* visible, out int from, out int end)
+    {
+        (from, end) = (Block, 0);
+        for (int r = 0; r < rows; r++)
+        {
+            AttentionKernel.Slots slots = visible[r] = _context.Visible(row + r, block);
+            if (slots.To < slots.From) continue;
+            (from, end) = (Math.Min(from, slots.From), Math.Max(end, slots.To + 1));
+        }
+
+        return from < end;
+    }
+
     /// <summary>One head of a block of queries over all keys that it sees.</summary>
     void AttentionBlock(int layer, int head, int row, int worker)
     {
         TrainingScratch s = _w.Scratch[worker];
         int rows = Math.Min(Block, _tokens - row), keyHead = head / (_c.QueryHeadCount / _c.KeyValueHeadCount);
-        long m = _w.PaddedTokens;
-        float* queries = _w.Queries + (head * m + row) * D, output = s.Heads;
+        float* output = s.Heads;
         new Span<float>(output, rows * V).Clear();
         new Span<float>(s.Max, Block).Fill(float.NegativeInfinity);
         new Span<float>(s.Sum, Block).Clear();
-        for (int key = 0; key <= row; key += Block)
+        foreach (KeyBlock block in _context.Blocks)
         {
-            bool diagonal = key == row;
-            int end = diagonal ? rows : Block;
-            for (int r = 0; r < rows; r++) s.Visible[r] = new(0, diagonal ? r : Block - 1);
-            AttentionKernel.Scores(queries, rows, D, _w.KeysTransposed + (keyHead * m + key) * D, s.Scores, end);
-            AttentionKernel.Softmax(s.Scores, rows, null, s.Visible, s.Max, s.Sum, s.Factors);
-            AttentionKernel.Accumulate(output, rows, V, s.Scores, s.Factors, _w.Values + (keyHead * m + key) * V, 0, end - 1);
+            if (!See(block, row, rows, s.Visible, out int from, out int end)) continue;
+            KeyBlockView keys = View(block, keyHead);
+            AttentionKernel.Scores(Queries(_context.QueryRotation(block.Region), head, row), rows, D, keys.KeysTransposed, s.Scores, end);
+            AttentionKernel.Softmax(s.Scores, rows, keys.Bias, s.Visible, s.Max, s.Sum, s.Factors);
+            AttentionKernel.Accumulate(output, rows, V, s.Scores, s.Factors, keys.Values, from, end - 1);
         }
 
-        float* logSumExp = _w.LogSumExp(layer) + head * m + row;
+        float* logSumExp = _w.LogSumExp(layer) + head * (long)_w.PaddedTokens + row;
         for (int r = 0; r < rows; r++)
         {
             logSumExp[r] = s.Max[r] + MathF.Log2(s.Sum[r]);
@@ -100,26 +131,43 @@ internal sealed unsafe partial class TrainingPass
 
     IEnumerable<TrainingUnit> AttentionBackward(int layer, int firstRow)
     {
-        if (layer < _c.LayerCount - 1) // the last layer's are still there
-            foreach (TrainingUnit unit in Rows(TrainingUnit.RotationBackward, 0, (row, rows, worker) => Rotate(layer, row, rows, worker))) yield return unit;
+        bool isKept = layer == _c.LayerCount - 1; // what the last layer's forward pass has made is still there
+        if (!isKept)
+            foreach (TrainingUnit unit in LoadCache(layer)) yield return unit;
+        foreach (TrainingUnit unit in Rows(TrainingUnit.RotationBackward, 0, (row, rows, worker) =>
+        {
+            if (!isKept) Rotate(layer, row, rows, worker);
+            ClearAttentionGradients(row, rows);
+        })) yield return unit;
         for (int first = firstRow; first < _tokens; first += Block)
         {
             int row = first;
-            Run(_c.QueryHeadCount, (head, worker) => AttentionBlockBackward(layer, head, row, firstRow, worker));
+            Run(_c.QueryHeadCount, (head, worker) => AttentionBlockBackward(layer, head, row, worker));
             yield return TrainingUnit.AttentionBackward;
         }
 
-        foreach (TrainingUnit unit in Rows(TrainingUnit.RotationBackward, 0, (row, rows, worker) => RotationBackward(layer, row, rows, firstRow, worker))) yield return unit;
+        foreach (TrainingUnit unit in Rows(TrainingUnit.RotationBackward, 0, (row, rows, worker) => RotationBackward(layer, row, rows, worker))) yield return unit;
         Flops = Flops with { Backward = Flops.Backward + 8 * AttentionProducts(firstRow) };
     }
 
-    void AttentionBlockBackward(int layer, int head, int row, int firstRow, int worker)
+    void ClearAttentionGradients(int row, int rows)
+    {
+        for (int h = 0; h < _c.QueryHeadCount; h++)
+        {
+            for (Rotation rotation = Rotation.Near; rotation <= Rotation.Sink; rotation++)
+                if (_context.Uses(rotation)) new Span<float>(DQueries(rotation, h, row), rows * V).Clear();
+            for (int set = 0; set < KeySets; set++) new Span<float>(DKeys(set, h, row), rows * D).Clear();
+            new Span<float>(DValues(h, row), rows * D).Clear();
+        }
+    }
+
+    int KeySets => _context.HasTrainedFarKeys ? 2 : 1;
+
+    void AttentionBlockBackward(int layer, int head, int row, int worker)
     {
         TrainingScratch s = _w.Scratch[worker];
         int rows = Math.Min(Block, _tokens - row), keyHead = head / (_c.QueryHeadCount / _c.KeyValueHeadCount);
-        long m = _w.PaddedTokens;
-        float* queries = _w.Queries + (head * m + row) * D, dOutput = s.Heads, delta = s.Sum;
-        float* dQueries = _w.DQueries + (head * m + row) * V, logSumExp = _w.LogSumExp(layer) + head * m + row;
+        float* dOutput = s.Heads, delta = s.Sum, logSumExp = _w.LogSumExp(layer) + head * (long)_w.PaddedTokens + row;
         for (int r = 0; r < rows; r++)
         {
             long at = (long)(row + r) * _c.QuerySize + head * D;
@@ -127,55 +175,71 @@ internal sealed unsafe partial class TrainingPass
             delta[r] = Gradients.Dot(_w.DAttention + at, _w.Attention(layer) + at, D);
         }
 
-        new Span<float>(dQueries, rows * V).Clear();
         new Span<float>(s.Factors, Block).Fill(1);
-        for (int key = 0; key <= row; key += Block)
+        foreach (KeyBlock block in _context.Blocks)
         {
-            bool diagonal = key == row, isFirst = row == Math.Max(key, firstRow);
-            int keys = diagonal ? rows : Block;
-            AttentionKernel.Scores(queries, rows, D, _w.KeysTransposed + (keyHead * m + key) * D, s.Scores, Block);
-            AttentionKernel.Scores(dOutput, rows, D, _w.ValuesTransposed + (keyHead * m + key) * D, s.DScores, Block);
-            Gradients.Softmax(s.Scores, s.DScores, logSumExp, delta, rows, diagonal);
-            Gemm.Multiply(new(s.Scores, 1, Block), new(dOutput, D), _w.DValues + (head * m + key) * D, D, keys, D, rows, accumulate: !isFirst);
-            Gemm.Multiply(new(s.DScores, 1, Block), new(queries, D), _w.DKeys + (head * m + key) * D, D, keys, D, rows, accumulate: !isFirst);
-            AttentionKernel.Accumulate(dQueries, rows, V, s.DScores, s.Factors, _w.Keys + (keyHead * m + key) * V, 0, keys - 1);
+            if (!See(block, row, rows, s.Visible, out int from, out int end)) continue;
+            KeyBlockView keys = View(block, keyHead);
+            Rotation rotation = _context.QueryRotation(block.Region);
+            float* queries = Queries(rotation, head, row);
+            AttentionKernel.Scores(queries, rows, D, keys.KeysTransposed, s.Scores, end);
+            AttentionKernel.Scores(dOutput, rows, D, keys.ValuesTransposed, s.DScores, end);
+            Gradients.Softmax(s.Scores, s.DScores, keys.Bias, logSumExp, delta, s.Visible, rows);
+            AttentionKernel.Accumulate(DQueries(rotation, head, row), rows, V, s.DScores, s.Factors, keys.Keys, from, end - 1);
+            if (!block.IsTrained) continue; // the cache is a constant
+            int first = block.Index * Block;
+            Gemm.Multiply(new(s.Scores, 1, Block), new(dOutput, D), DValues(head, first), D, end, D, rows, accumulate: true);
+            Gemm.Multiply(new(s.DScores, 1, Block), new(queries, D), DKeys(KeySet(block), head, first), D, end, D, rows, accumulate: true);
         }
     }
 
-    /// <summary>Back through rotation and head norms, into one row of queries, keys and values.</summary>
-    void RotationBackward(int layer, int row, int rows, int firstRow, int worker)
+    /// <summary>Back through rotation and head norms, into rows of queries, keys and values.</summary>
+    void RotationBackward(int layer, int row, int rows, int worker)
     {
         DecoderLayer l = _weights.Layers[layer];
         int group = _c.QueryHeadCount / _c.KeyValueHeadCount;
-        long m = _w.PaddedTokens;
-        float* sum = _w.Scratch[worker].Heads, turned = _w.Scratch[worker].Row;
+        float* sum = _w.Scratch[worker].Heads, turned = sum + V, total = turned + V;
         for (int t = row; t < row + rows; t++)
         {
             float* qkv = _w.Qkv(layer) + (long)t * _w.QkvWidth, dQkv = _w.DQkv + (long)t * _w.QkvWidth;
-            if (t < firstRow) new Span<float>(dQkv, _c.QuerySize).Clear();
-            else
-                for (int h = 0; h < _c.QueryHeadCount; h++)
-                    RotateHeadBackward(qkv + h * D, l.QueryNorm, _w.DQueries + (h * m + t) * V, turned, dQkv + h * D, t, ScoreScale);
+            for (int h = 0; h < _c.QueryHeadCount; h++)
+            {
+                new Span<float>(total, D).Clear();
+                for (Rotation rotation = Rotation.Near; rotation <= Rotation.Sink; rotation++)
+                    if (_context.Uses(rotation)) TurnBack(DQueries(rotation, h, t), rotation, t, ScoreScale);
+                NormHeadBackward(qkv + h * D, l.QueryNorm, dQkv + h * D);
+            }
+
             for (int h = 0; h < _c.KeyValueHeadCount; h++)
             {
-                SumHeads(_w.DKeys, h, t, sum);
-                RotateHeadBackward(qkv + _c.QuerySize + h * D, l.KeyNorm, sum, turned, dQkv + _c.QuerySize + h * D, t, Ln2); // queries hold log2(e)
-                SumHeads(_w.DValues, h, t, dQkv + _c.QuerySize + _c.KeyValueSize + h * D);
+                new Span<float>(total, D).Clear();
+                for (int set = 0; set < KeySets; set++)
+                {
+                    SumGroup(DKeys(set, h * group, t), sum);
+                    TurnBack(sum, set == 0 ? Rotation.Near : Rotation.FarKey, t, Ln2); // queries hold log2(e)
+                }
+
+                NormHeadBackward(qkv + _c.QuerySize + h * D, l.KeyNorm, dQkv + _c.QuerySize + h * D);
+                SumGroup(DValues(h * group, t), dQkv + _c.QuerySize + _c.KeyValueSize + h * D);
             }
         }
 
-        void SumHeads(float* from, int keyHead, int t, float* to)
+        void SumGroup(float* first, float* to)
         {
-            new ReadOnlySpan<float>(from + (keyHead * group * m + t) * D, D).CopyTo(new(to, D));
-            for (int h = keyHead * group + 1; h < (keyHead + 1) * group; h++) Elementwise.Add(from + (h * m + t) * D, to, D);
+            new ReadOnlySpan<float>(first, D).CopyTo(new(to, D));
+            for (int i = 1; i < group; i++) Elementwise.Add(first + i * (long)_w.PaddedTokens * D, to, D);
         }
-    }
 
-    void RotateHeadBackward(float* x, float* weight, float* dy, float* turned, float* dx, int position, float factor)
-    {
-        int pairs = _weights.InverseFrequencies.Length;
-        float* cos = _w.Cosines + (long)position * pairs, sin = _w.NegativeSines + (long)position * pairs;
-        RotaryEmbedding.Rotate(dy, weight == null ? dx : turned, D, pairs, cos, sin, factor);
-        if (weight != null) Gradients.RmsNorm(x, weight, turned, dx, D, _epsilon, accumulate: false);
+        void TurnBack(float* dy, Rotation rotation, int t, float factor)
+        {
+            RotaryEmbedding.Rotate(dy, turned, D, _rotary.Pairs, _w.Cosines + Angles(rotation, t), _w.NegativeSines + Angles(rotation, t), factor);
+            Elementwise.Add(turned, total, D);
+        }
+
+        void NormHeadBackward(float* x, float* weight, float* dx)
+        {
+            if (weight != null) Gradients.RmsNorm(x, weight, total, dx, D, _epsilon, accumulate: false);
+            else new ReadOnlySpan<float>(total, D).CopyTo(new(dx, D));
+        }
     }
 }

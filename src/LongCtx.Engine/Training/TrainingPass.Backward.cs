@@ -50,11 +50,14 @@ internal sealed unsafe partial class TrainingPass
     IEnumerable<TrainingUnit> FillPanels(ProjectionGroup group, int layer)
     {
         if (IsLowest(group, layer)) yield break;
+        const int WeightsPerUnit = 1 << 20;
+        int rows = Math.Max(1, WeightsPerUnit / group.Inputs);
         foreach (ProjectionGroup.Member member in group.Members)
-        {
-            FillPanels(_weights.Source(member.Slot, layer), 0, member.Outputs, member.FirstOutput, group.Outputs);
-            yield return TrainingUnit.Dequantize;
-        }
+            for (int first = 0; first < member.Outputs; first += rows)
+            {
+                FillPanels(_weights.Source(member.Slot, layer), first, Math.Min(rows, member.Outputs - first), member.FirstOutput + first, group.Outputs);
+                yield return TrainingUnit.Dequantize;
+            }
     }
 
     void DownBackward(int layer, int row, int rows, int worker)

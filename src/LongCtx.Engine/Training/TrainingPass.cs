@@ -23,20 +23,23 @@ internal sealed unsafe partial class TrainingPass
     readonly TrainingWorkspace _w;
     readonly ProjectionGroup _queryKeyValue, _attentionOutput, _gateUp, _down;
     readonly float _epsilon;
+    readonly KvMemory _memory;
+    readonly RotaryEmbedding _rotary;
+    AttentionContext _context = new(null, 0);
     LoraWeights? _adapter;
     LoraWeights? _transposed; // A^T [in, r] and B^T [r, out] in the places of A and B
     Dropout _dropout;
     int _tokens, _firstLabel, _heldOut;
 
-    public TrainingPass(DecoderWeights weights, WorkerPool workers, TrainingWorkspace workspace)
+    public TrainingPass(DecoderWeights weights, KvMemory memory, WorkerPool workers, TrainingWorkspace workspace)
     {
-        (_weights, _c, _workers, _w) = (weights, weights.Config, workers, workspace);
+        (_weights, _c, _memory, _workers, _w) = (weights, weights.Config, memory, workers, workspace);
+        _rotary = new(weights.InverseFrequencies, weights.AttentionScale);
         _queryKeyValue = ProjectionGroup.QueryKeyValue(_c);
         _attentionOutput = ProjectionGroup.AttentionOutput(_c);
         _gateUp = ProjectionGroup.GateUp(_c);
         _down = ProjectionGroup.Down(_c);
         _epsilon = (float)_c.NormEpsilon;
-        ComputeAngles();
     }
 
     public int VocabularySize => _c.VocabularySize;
@@ -54,10 +57,26 @@ internal sealed unsafe partial class TrainingPass
     /// <summary>Rows that count in the last layer: those before the first label give it keys and values and nothing else.</summary>
     int FirstRow(int layer) => layer == _c.LayerCount - 1 ? (_firstLabel - 1) / Block * Block : 0;
 
-    /// <summary>Sets what the next passes work on; the weights may change between two passes, and are transposed at the start of each.</summary>
-    public void Begin(LoraWeights? adapter, int tokens, int firstLabel, int heldOut, Dropout dropout)
+    /// <summary>What the tokens of the next passes see, whose angles are computed here once.</summary>
+    public void Attend(AttentionContext context, int tokens)
     {
-        (_adapter, _tokens, _firstLabel, _heldOut, _dropout) = (adapter, tokens, firstLabel, heldOut, dropout);
+        (_context, _tokens) = (context, tokens);
+        _w.ReserveCache(_c.KeyValueHeadCount * context.CachedCount * CachedBlock.Count(D, V));
+        for (Rotation rotation = Rotation.Near; rotation <= Rotation.FarKey; rotation++)
+            for (int row = 0; row < tokens && context.Uses(rotation); row++)
+            {
+                long at = Angles(rotation, row);
+                _rotary.Angles(context.Position(rotation, row), _w.Cosines + at, _w.Sines + at);
+                for (int i = 0; i < _rotary.Pairs; i++) _w.NegativeSines[at + i] = -_w.Sines[at + i];
+            }
+    }
+
+    long Angles(Rotation rotation, int row) => ((int)rotation * (long)_w.Tokens + row) * _rotary.Pairs;
+
+    /// <summary>Sets what the next pass computes; the weights may change between two passes, and are transposed at the start of each.</summary>
+    public void Begin(LoraWeights? adapter, int firstLabel, int heldOut, Dropout dropout)
+    {
+        (_adapter, _firstLabel, _heldOut, _dropout) = (adapter, firstLabel, heldOut, dropout);
         if (adapter is null || _transposed?.Layout == adapter.Layout) return;
         _transposed = new(adapter.Layout);
         Gradient = new(adapter.Layout);
@@ -89,17 +108,6 @@ internal sealed unsafe partial class TrainingPass
         public void Execute(int part, int worker) => body(part, worker);
     }
 
-    void ComputeAngles()
-    {
-        var rotary = new RotaryEmbedding(_weights.InverseFrequencies, _weights.AttentionScale);
-        int pairs = rotary.Pairs;
-        for (int t = 0; t < _w.Tokens; t++)
-        {
-            rotary.Angles(t, _w.Cosines + (long)t * pairs, _w.Sines + (long)t * pairs);
-            for (int i = 0; i < pairs; i++) _w.NegativeSines[(long)t * pairs + i] = -_w.Sines[(long)t * pairs + i];
-        }
-    }
-
     /// <summary>A^T and B^T: a right operand needs its columns side by side.</summary>
     IEnumerable<TrainingUnit> Transpose()
     {
@@ -115,10 +123,8 @@ internal sealed unsafe partial class TrainingPass
                 Transpose(_adapter.A(l, target), _transposed!.A(l, target), layout.Rank, layout.Inputs(target));
                 Transpose(_adapter.B(l, target), _transposed.B(l, target), layout.Outputs(target), layout.Rank);
             });
-            if (layer % 8 == 7) yield return TrainingUnit.Transpose;
+            yield return TrainingUnit.Transpose;
         }
-
-        yield return TrainingUnit.Transpose;
     }
 
     static void Transpose(ReadOnlySpan<float> x, Span<float> y, int rows, int columns)
@@ -147,6 +153,6 @@ internal sealed unsafe partial class TrainingPass
         if (products > 0) Flops = Flops with { LowRank = Flops.LowRank + 2 * products * rows * Rank };
     }
 
-    /// <summary>Products of a query with a key, over all queries from the first on: a query sees itself and all before.</summary>
-    long AttentionProducts(int firstRow) => (long)_c.QuerySize * ((long)_tokens * (_tokens + 1) - (long)firstRow * (firstRow + 1)) / 2;
+    /// <summary>Products of a query with a key that it sees, over all queries from the first on.</summary>
+    long AttentionProducts(int firstRow) => _c.QuerySize * _context.ProductCount(firstRow);
 }

@@ -17,6 +17,7 @@ public sealed unsafe class TrainingRun : IDisposable
     readonly List<double> _losses = [], _norms = [];
     readonly IEnumerator<TrainingUnit> _units;
     double? _baseLoss, _heldOutBefore, _heldOutAfter;
+    double _squaredNorm;
     string? _rejection;
     TrainingResult? _result;
     bool _disposed;
@@ -73,24 +74,24 @@ public sealed unsafe class TrainingRun : IDisposable
         for (int epoch = 0; epoch < _options.Epochs && _rejection is null; epoch++)
         {
             long step = _before.Steps + epoch;
-            _pass.Begin(_candidate.Weights, _chunk.Tokens.Length, _chunk.FirstLabel, _chunk.HeldOut, _options.Dropout > 0 ? new Dropout(_before.Seed, step, _options.Dropout) : default);
+            _pass.Begin(_candidate.Weights, _chunk.FirstLabel, _chunk.HeldOut, _options.Dropout > 0 ? new Dropout(_before.Seed, step, _options.Dropout) : default);
             foreach (TrainingUnit unit in _pass.Forward(_chunk.Tokens)) yield return unit;
             foreach (TrainingUnit unit in _pass.CrossEntropy(_chunk.Tokens, 0, withGradients: true)) yield return unit;
             _losses.Add(_pass.Loss);
             if ((_rejection = Divergence()) is not null) break;
             foreach (TrainingUnit unit in _pass.Backward()) yield return unit;
-            double norm = Math.Sqrt(SquaredNorm(_pass.Gradient!));
+            foreach (TrainingUnit unit in SquaredNorm(_pass.Gradient!)) yield return unit;
+            double norm = Math.Sqrt(_squaredNorm);
             _norms.Add(norm);
-            yield return TrainingUnit.GradientNorm;
             if (!double.IsFinite(norm))
             {
                 _rejection = $"the gradient of step {epoch + 1} of {_options.Epochs} is not finite";
                 break;
             }
 
-            Update(norm, step + 1);
-            yield return TrainingUnit.Optimizer;
-            if (!double.IsFinite(SquaredNorm(_candidate.Weights))) _rejection = $"step {epoch + 1} of {_options.Epochs} made the adapter's numbers infinite: lower the learning rate of {_options.LearningRate}";
+            foreach (TrainingUnit unit in Update(norm, step + 1)) yield return unit;
+            foreach (TrainingUnit unit in SquaredNorm(_candidate.Weights)) yield return unit;
+            if (!double.IsFinite(_squaredNorm)) _rejection = $"step {epoch + 1} of {_options.Epochs} made the adapter's numbers infinite: lower the learning rate of {_options.LearningRate}";
         }
 
         if (_rejection is not null || _chunk.HeldOut == 0) yield break;
@@ -102,7 +103,7 @@ public sealed unsafe class TrainingRun : IDisposable
     /// <summary>Held-out tokens under a version as it is used, without dropout.</summary>
     IEnumerable<TrainingUnit> HeldOut(LoraState state)
     {
-        _pass.Begin(state.Weights, _chunk.Tokens.Length, _chunk.FirstLabel, _chunk.HeldOut, default);
+        _pass.Begin(state.Weights, _chunk.FirstLabel, _chunk.HeldOut, default);
         foreach (TrainingUnit unit in _pass.Forward(_chunk.Tokens)) yield return unit;
         foreach (TrainingUnit unit in _pass.CrossEntropy(_chunk.Tokens, _chunk.LabelCount, withGradients: false)) yield return unit;
     }
@@ -118,29 +119,44 @@ public sealed unsafe class TrainingRun : IDisposable
     }
 
     const long PartFloats = 1 << 14;
+    const int PartsPerUnit = 64; // a million numbers
 
-    int Parts => (int)((_before.Layout.Count + PartFloats - 1) / PartFloats);
-
-    double SquaredNorm(LoraWeights numbers)
+    /// <summary>Sets _squaredNorm, a sum over parts in their order.</summary>
+    IEnumerable<TrainingUnit> SquaredNorm(LoraWeights numbers)
     {
-        float* x = numbers.Pointer;
-        var sums = new double[Parts];
-        _pass.Run(Parts, (part, _) => sums[part] = AdamW.SquaredNorm(x + part * PartFloats, Math.Min(PartFloats, _before.Layout.Count - part * PartFloats)));
-        double sum = 0;
-        foreach (double part in sums) sum += part;
-        return sum;
+        _squaredNorm = 0;
+        var sums = new double[PartsPerUnit];
+        foreach ((long first, int parts) in Parts())
+        {
+            _pass.Run(parts, (part, _) => sums[part] = SquaredNorm(numbers, first + part * PartFloats));
+            foreach (double sum in sums.AsSpan(0, parts)) _squaredNorm += sum;
+            yield return TrainingUnit.SquaredNorm;
+        }
     }
 
-    void Update(double norm, long step)
+    double SquaredNorm(LoraWeights numbers, long at) => AdamW.SquaredNorm(numbers.Pointer + at, PartEnd(at) - at);
+
+    IEnumerable<TrainingUnit> Update(double norm, long step)
     {
         double clip = _options.GradientClip is { } max && norm > max ? max / norm : 1;
         var optimizer = new AdamW(_options, LearningRate, step, clip);
-        float* p = _candidate.Weights.Pointer, m = _candidate.FirstMoment.Pointer, v = _candidate.SecondMoment.Pointer, gradient = _pass.Gradient!.Pointer;
-        _pass.Run(Parts, (part, _) =>
+        foreach ((long first, int parts) in Parts())
         {
-            long at = part * PartFloats;
-            optimizer.Update(p + at, gradient + at, m + at, v + at, Math.Min(PartFloats, _before.Layout.Count - at));
-        });
+            _pass.Run(parts, (part, _) => Update(optimizer, first + part * PartFloats));
+            yield return TrainingUnit.Optimizer;
+        }
+    }
+
+    void Update(AdamW optimizer, long at) => optimizer.Update(
+        _candidate.Weights.Pointer + at, _pass.Gradient!.Pointer + at, _candidate.FirstMoment.Pointer + at, _candidate.SecondMoment.Pointer + at, PartEnd(at) - at);
+
+    long PartEnd(long at) => Math.Min(at + PartFloats, _before.Layout.Count);
+
+    /// <summary>The numbers of the adapter, cut into units: (first number, parts).</summary>
+    IEnumerable<(long First, int Parts)> Parts()
+    {
+        for (long first = 0, count = _before.Layout.Count; first < count; first += PartsPerUnit * PartFloats)
+            yield return (first, (int)Math.Min(PartsPerUnit, (count - first + PartFloats - 1) / PartFloats));
     }
 
     double LearningRate => _options.LearningRateAt(_before.Chunks);

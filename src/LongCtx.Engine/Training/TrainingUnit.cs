@@ -4,6 +4,7 @@ namespace LongCtx.Engine.Training;
 internal enum TrainingUnit
 {
     Transpose,
+    LoadCache,
     QueryKeyValue,
     Attention,
     AttentionOutput,
@@ -19,6 +20,6 @@ internal enum TrainingUnit
     RotationBackward,
     QueryKeyValueBackward,
     LowRankGradients,
-    GradientNorm,
+    SquaredNorm,
     Optimizer,
 }

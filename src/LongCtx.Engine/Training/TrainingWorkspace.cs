@@ -17,12 +17,17 @@ internal sealed unsafe class TrainingWorkspace : IDisposable
     const int LogitsMax = 16 << 20;
 
     /// <summary>Rows of the output matrix that are dequantised together.</summary>
-    public const int VocabularyRange = 2048;
+    public const int VocabularyRange = 1024;
 
     const int TargetCount = 7;
 
+    /// <summary>Ways to rotate a query, and a trained key (<see cref="Rotation"/>).</summary>
+    public const int QueryRotations = 3, KeySets = 2;
+
     readonly List<IDisposable> _owned = [];
     readonly DecoderConfig _c;
+    NativeBuffer? _cache;
+    long _cacheCount;
     readonly float* _hidden, _qkv, _attention, _logSumExp, _middle, _gateUp, _lowRank;
 
     public TrainingWorkspace(DecoderWeights weights, int threads, int tokens, int rank)
@@ -42,13 +47,13 @@ internal sealed unsafe class TrainingWorkspace : IDisposable
         _gateUp = Floats(layers * n * 2 * c.FeedForwardSize);
         _lowRank = Floats(layers * TargetCount * n * rank);
 
-        Queries = Floats((long)c.QuerySize * PaddedTokens);
-        Keys = Floats((long)c.KeyValueHeadCount * PaddedTokens * ValueDimension);
-        KeysTransposed = Floats((long)c.KeyValueSize * PaddedTokens);
+        Queries = Floats(QueryRotations * (long)c.QuerySize * PaddedTokens);
+        Keys = Floats(KeySets * (long)c.KeyValueHeadCount * PaddedTokens * ValueDimension);
+        KeysTransposed = Floats(KeySets * (long)c.KeyValueSize * PaddedTokens);
         Values = Floats((long)c.KeyValueHeadCount * PaddedTokens * ValueDimension);
         ValuesTransposed = Floats((long)c.KeyValueSize * PaddedTokens);
-        DQueries = Floats((long)c.QueryHeadCount * PaddedTokens * ValueDimension);
-        DKeys = Floats((long)c.QuerySize * PaddedTokens);
+        DQueries = Floats(QueryRotations * (long)c.QueryHeadCount * PaddedTokens * ValueDimension);
+        DKeys = Floats(KeySets * (long)c.QuerySize * PaddedTokens);
         DValues = Floats((long)c.QuerySize * PaddedTokens);
         DHidden = Floats(n * c.HiddenSize);
         DGateUp = Floats(n * 2 * c.FeedForwardSize);
@@ -58,9 +63,9 @@ internal sealed unsafe class TrainingWorkspace : IDisposable
         Input = Floats(n * Math.Max(c.HiddenSize, c.FeedForwardSize));
         DroppedInput = Floats(n * Math.Max(Math.Max(c.HiddenSize, c.QuerySize), c.FeedForwardSize));
         int pairs = weights.InverseFrequencies.Length;
-        Cosines = Floats(n * pairs);
-        Sines = Floats(n * pairs);
-        NegativeSines = Floats(n * pairs);
+        Cosines = Floats(AttentionContext.RotationCount * n * pairs);
+        Sines = Floats(AttentionContext.RotationCount * n * pairs);
+        NegativeSines = Floats(AttentionContext.RotationCount * n * pairs);
 
         LogitRows = (int)Math.Clamp(LogitsMax / c.VocabularySize / Block * Block, Block, Math.Max(Block, PaddedTokens));
         Logits = Floats((long)LogitRows * c.VocabularySize);
@@ -118,19 +123,19 @@ internal sealed unsafe class TrainingWorkspace : IDisposable
 
     // Of one layer.
 
-    public float* Queries { get; }          // [query heads, m, d] rotated, × log2(e)/√d
+    public float* Queries { get; }          // [rotations, query heads, m, d] × log2(e)/√d
 
-    public float* Keys { get; }             // [KV heads, m, v] rotated
+    public float* Keys { get; }             // [near and far, KV heads, m, v] rotated
 
-    public float* KeysTransposed { get; }   // [KV heads, m/64, d, 64]
+    public float* KeysTransposed { get; }   // [near and far, KV heads, m/64, d, 64]
 
     public float* Values { get; }           // [KV heads, m, v]
 
     public float* ValuesTransposed { get; } // [KV heads, m/64, d, 64]
 
-    public float* DQueries { get; }         // [query heads, m, v]
+    public float* DQueries { get; }         // [rotations, query heads, m, v]
 
-    public float* DKeys { get; }            // [query heads, m, d], summed over a group afterwards
+    public float* DKeys { get; }            // [near and far, query heads, m, d], summed over a group afterwards
 
     public float* DValues { get; }          // [query heads, m, d]
 
@@ -152,11 +157,24 @@ internal sealed unsafe class TrainingWorkspace : IDisposable
 
     public float* WeightPanels { get; }     // a frozen matrix in f32, or a range of the output's
 
-    public float* Cosines { get; }          // [n, pairs]
+    public float* Cosines { get; }          // [rotations and far keys, n, pairs]
 
     public float* Sines { get; }
 
     public float* NegativeSines { get; }    // turn gradients back
+
+    /// <summary>Blocks of a live cache in single precision, one layer's at a time.</summary>
+    public float* Cache { get; private set; }
+
+    /// <summary>Makes room for so many floats in <see cref="Cache"/>.</summary>
+    public void ReserveCache(long count)
+    {
+        if (count <= _cacheCount) return;
+        _cache?.Dispose();
+        _cache = new((nuint)count * sizeof(float));
+        Cache = (float*)_cache.Pointer;
+        _cacheCount = count;
+    }
 
     public float* Logits { get; }           // [LogitRows, vocabulary], later their gradient
 
@@ -186,6 +204,7 @@ internal sealed unsafe class TrainingWorkspace : IDisposable
 
     public void Dispose()
     {
+        _cache?.Dispose();
         foreach (IDisposable resource in _owned) resource.Dispose();
         _owned.Clear();
     }

@@ -15,7 +15,7 @@ internal sealed class DurableHost(LocalConversationHost host, DecoderModel model
     {
         var engine = new InferenceEngine(new EngineOptions { Threads = threads, KvMemoryBytes = 64L << 20 });
         DecoderModel model = await engine.LoadDecoderAsync(Repository.Pg19, "small");
-        var options = new ConversationOptions { Store = store, KvDirectory = directory, SaveInterval = TimeSpan.Zero };
+        var options = new ConversationOptions { Store = store, KvDirectory = directory, SaveInterval = TimeSpan.Zero, Warn = message => Console.Error.WriteLine(message) };
         var host = new LocalConversationHost(engine, [model], [], new() { Policy = new PolicyOptions("endless", 256) }, change?.Invoke(options) ?? options);
         await host.ResumeAsync();
         return new(host, model);

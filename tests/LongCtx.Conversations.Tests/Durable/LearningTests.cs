@@ -70,6 +70,7 @@ public sealed class LearningTests : IDisposable
         var store = new NaiveStore();
         await using DurableHost live = await DurableHost.OpenAsync(store, savesStates ? _directory : null);
         string id = await LearnAsync(live, chunks);
+        if (savesStates) await SavedAsync(store, id);
         NaiveStore crashed = store.Copy();
         string states = _directory + ".copy";
         if (savesStates) CopyFiles(_directory, states);
@@ -83,9 +84,23 @@ public sealed class LearningTests : IDisposable
         if (savesStates) Directory.Delete(states, recursive: true);
     }
 
+    /// <summary>The newest version that begins within the log is in the saved state, which is written behind the journal.</summary>
+    async Task SavedAsync(NaiveStore store, string id)
+    {
+        var state = Machine.ConversationState.Parse((await store.FindAsync(new(Tenant, id)))!.State);
+        string digest = state.Adapter!.Versions.Last(v => v.FirstToken < state.Tokens).Digest;
+        for (int i = 0; i < 600; i++)
+        {
+            if (new DirectoryInfo(_directory).EnumerateFiles("*.kv", SearchOption.AllDirectories).FirstOrDefault() is { } file && File.ReadAllText(file.FullName).Contains($"\"adapter\":\"{digest}\"", StringComparison.Ordinal)) return;
+            await Task.Delay(50, TestContext.Current.CancellationToken); // a file has no event to wait for
+        }
+
+        Assert.Fail("the state was not saved within 30 s");
+    }
+
     static void CopyFiles(string from, string to)
     {
-        foreach (string file in Directory.EnumerateFiles(from, "*", SearchOption.AllDirectories))
+        foreach (string file in Directory.EnumerateFiles(from, "*.kv", SearchOption.AllDirectories))
         {
             string target = Path.Combine(to, Path.GetRelativePath(from, file));
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);

@@ -1,4 +1,5 @@
 using LongCtx.Engine.Adapters;
+using LongCtx.Engine.Cache;
 using LongCtx.Engine.Files;
 using LongCtx.Engine.Models;
 
@@ -9,10 +10,15 @@ internal sealed class DoubleModel(ModelSource source)
 {
     readonly DecoderConfig _c = source.Decoder!;
     readonly Dictionary<(TensorSlot, int), double[]> _tensors = [];
+    readonly List<(double Sin, double Cos)[]> _rotations = []; // by distance
 
-    /// <summary>Mean cross-entropy of tokens [firstLabel, end) given all before them.</summary>
-    public double Loss(LoraLayout? layout, double[] adapter, int[] tokens, int firstLabel, int end)
+    /// <summary>
+    /// Mean cross-entropy of tokens [firstLabel, end) given what they see under a policy (all before them without one). Tokens before
+    /// <paramref name="adapterFrom"/> are computed by the base: a cache from before the adapter.
+    /// </summary>
+    public double Loss(LoraLayout? layout, double[] adapter, int[] tokens, int firstLabel, int end, int adapterFrom = 0, AttentionPolicy? policy = null)
     {
+        policy ??= new(0, 1, 1, 0, 1);
         int n = end - 1, d = _c.HeadDimension, group = _c.QueryHeadCount / _c.KeyValueHeadCount;
         double[] frequencies = _c.RopeFrequencies(_c.TrainedLength).InverseFrequencies;
         double[] embedding = Tensor(TensorSlot.TokenEmbedding);
@@ -25,11 +31,11 @@ internal sealed class DoubleModel(ModelSource source)
             for (int t = 0; t < n; t++)
             {
                 double[] normed = Norm(x[t], Tensor(TensorSlot.AttentionNorm, layer), 0, _c.HiddenSize);
-                q[t] = Project(layer, LoraTargets.Query, TensorSlot.Query, TensorSlot.QueryBias, normed);
-                k[t] = Project(layer, LoraTargets.Key, TensorSlot.Key, TensorSlot.KeyBias, normed);
-                v[t] = Project(layer, LoraTargets.Value, TensorSlot.Value, TensorSlot.ValueBias, normed);
-                Rotate(q[t], TensorSlot.QueryNorm, layer, t);
-                Rotate(k[t], TensorSlot.KeyNorm, layer, t);
+                q[t] = Project(t, layer, LoraTargets.Query, TensorSlot.Query, TensorSlot.QueryBias, normed);
+                k[t] = Project(t, layer, LoraTargets.Key, TensorSlot.Key, TensorSlot.KeyBias, normed);
+                v[t] = Project(t, layer, LoraTargets.Value, TensorSlot.Value, TensorSlot.ValueBias, normed);
+                NormHeads(q[t], TensorSlot.QueryNorm, layer);
+                NormHeads(k[t], TensorSlot.KeyNorm, layer);
             }
 
             for (int t = 0; t < n; t++)
@@ -38,17 +44,18 @@ internal sealed class DoubleModel(ModelSource source)
                 for (int head = 0; head < _c.QueryHeadCount; head++)
                 {
                     int key = head / group;
-                    double[] p = [.. Enumerable.Range(0, t + 1).Select(j => Math.Exp(Enumerable.Range(0, d).Sum(i => q[t][head * d + i] * k[j][key * d + i]) / Math.Sqrt(d)))];
+                    int[] seen = [.. Enumerable.Range(0, t + 1).Where(j => j < policy.Sinks || j >= policy.FirstVisible(t, new()))];
+                    double[] p = [.. seen.Select(j => Math.Exp(Score(q[t], head * d, k[j], key * d, (int)policy.RelativePosition(t, j)) / Math.Sqrt(d)))];
                     double sum = p.Sum();
-                    for (int j = 0; j <= t; j++)
-                        for (int i = 0; i < d; i++) attention[head * d + i] += p[j] / sum * v[j][key * d + i];
+                    for (int j = 0; j < seen.Length; j++)
+                        for (int i = 0; i < d; i++) attention[head * d + i] += p[j] / sum * v[seen[j]][key * d + i];
                 }
 
-                Add(x[t], Project(layer, LoraTargets.Output, TensorSlot.AttentionOutput, TensorSlot.AttentionOutputBias, attention));
+                Add(x[t], Project(t, layer, LoraTargets.Output, TensorSlot.AttentionOutput, TensorSlot.AttentionOutputBias, attention));
                 double[] normed = Norm(x[t], Tensor(TensorSlot.FeedForwardNorm, layer), 0, _c.HiddenSize);
-                double[] gate = Project(layer, LoraTargets.Gate, TensorSlot.Gate, TensorSlot.GateBias, normed), up = Project(layer, LoraTargets.Up, TensorSlot.Up, TensorSlot.UpBias, normed);
+                double[] gate = Project(t, layer, LoraTargets.Gate, TensorSlot.Gate, TensorSlot.GateBias, normed), up = Project(t, layer, LoraTargets.Up, TensorSlot.Up, TensorSlot.UpBias, normed);
                 for (int i = 0; i < gate.Length; i++) gate[i] *= up[i] / (1 + Math.Exp(-gate[i]));
-                Add(x[t], Project(layer, LoraTargets.Down, TensorSlot.Down, TensorSlot.DownBias, gate));
+                Add(x[t], Project(t, layer, LoraTargets.Down, TensorSlot.Down, TensorSlot.DownBias, gate));
             }
         }
 
@@ -62,29 +69,42 @@ internal sealed class DoubleModel(ModelSource source)
 
         return nll / (end - firstLabel);
 
-        double[] Project(int layer, LoraTargets target, TensorSlot slot, TensorSlot bias, double[] input)
+        double[] Project(int t, int layer, LoraTargets target, TensorSlot slot, TensorSlot bias, double[] input)
         {
             double[] y = Multiply(Tensor(slot, layer), input);
             if (source.Find(bias, layer) is not null) Add(y, Tensor(bias, layer));
-            if (layout is null || !layout.Targets.HasFlag(target)) return y;
+            if (layout is null || t < adapterFrom || !layout.Targets.HasFlag(target)) return y;
             double[] low = Multiply(adapter.AsSpan((int)layout.A(layer, target), layout.Rank * input.Length), input);
             for (int i = 0; i < low.Length; i++) low[i] *= layout.Alpha / layout.Rank;
             Add(y, Multiply(adapter.AsSpan((int)layout.B(layer, target), layout.Rank * y.Length), low));
             return y;
         }
 
-        void Rotate(double[] heads, TensorSlot norm, int layer, int position)
+        void NormHeads(double[] heads, TensorSlot norm, int layer)
         {
-            for (int at = 0; at < heads.Length; at += d)
+            for (int at = 0; _c.HasQkNorm && at < heads.Length; at += d) Norm(heads, Tensor(norm, layer), at, d).CopyTo(heads, at);
+        }
+
+        // A query so far behind a key: the rotation of the one against the other.
+        double Score(double[] query, int queryAt, double[] key, int keyAt, int distance)
+        {
+            double sum = 0;
+            int pairs = frequencies.Length;
+            for (int i = 0; i < pairs; i++)
             {
-                if (_c.HasQkNorm) Norm(heads, Tensor(norm, layer), at, d).CopyTo(heads, at);
-                for (int i = 0; i < frequencies.Length; i++)
-                {
-                    (double sin, double cos) = Math.SinCos(position * frequencies[i]);
-                    (double a, double b) = (heads[at + i], heads[at + i + frequencies.Length]);
-                    (heads[at + i], heads[at + i + frequencies.Length]) = (a * cos - b * sin, b * cos + a * sin);
-                }
+                (double sin, double cos) = Rotations(distance)[i];
+                (double a, double b) = (query[queryAt + i], query[queryAt + i + pairs]);
+                sum += (a * cos - b * sin) * key[keyAt + i] + (b * cos + a * sin) * key[keyAt + i + pairs];
             }
+
+            for (int i = 2 * pairs; i < d; i++) sum += query[queryAt + i] * key[keyAt + i];
+            return sum;
+        }
+
+        (double Sin, double Cos)[] Rotations(int distance)
+        {
+            while (_rotations.Count <= distance) _rotations.Add([.. frequencies.Select(f => Math.SinCos(_rotations.Count * f))]);
+            return _rotations[distance];
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Collections.Concurrent;
+using System.Globalization;
 using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
 using LongCtx.Engine.Adapters;
@@ -61,15 +62,16 @@ internal sealed class AdapterVersions(DecoderModel model, IConversationStore sto
         _weights[number] = state.Weights;
     }
 
-    /// <summary>Erases what is no longer in use.</summary>
-    public async Task KeepAsync(IReadOnlyCollection<AdapterVersion> versions, CancellationToken cancellation)
+    /// <summary>Erases what is no longer in use. A version that the journal does not know yet is just being stored, unless nothing is learned any more.</summary>
+    public async Task EraseUnusedAsync(AdapterState state, CancellationToken cancellation)
     {
-        foreach (int number in _weights.Keys.Where(n => versions.All(v => v.Number != n)).ToArray()) _weights.TryRemove(number, out _);
-        if (_newest is { } newest && !_weights.ContainsKey(newest.Number)) _newest = null;
-        HashSet<string> names = [.. versions.Select(v => NameOf(v.Number))];
+        foreach (int number in _weights.Keys.Where(IsUnused).ToArray()) _weights.TryRemove(number, out _);
+        if (_newest is { } newest && IsUnused(newest.Number)) _newest = null;
         foreach (StoredBlob blob in await store.ListBlobsAsync(key, cancellation).ConfigureAwait(false))
-            if (blob.Name.StartsWith(Prefix, StringComparison.Ordinal) && !names.Contains(blob.Name))
+            if (blob.Name.StartsWith(Prefix, StringComparison.Ordinal) && int.TryParse(blob.Name.AsSpan(Prefix.Length), CultureInfo.InvariantCulture, out int number) && IsUnused(number))
                 await store.DeleteBlobAsync(key, epoch, blob.Name, cancellation).ConfigureAwait(false);
+
+        bool IsUnused(int number) => (number <= state.Newest || !state.IsEnabled) && state.Versions.All(v => v.Number != number);
     }
 
     const string Prefix = "adapter-";

@@ -20,6 +20,7 @@ internal sealed class ConversationCache(
     long _skipped; // tokens of the log that a refilled sequence left out behind its sinks
     long _refilledAt; // as the journal had it when the sequence was built
     long _savedTokens;
+    string _savedUnder = "";
     long _count;
 
     /// <summary>Tokens of the log that the sequence stands for; 0 when there is none.</summary>
@@ -65,7 +66,7 @@ internal sealed class ConversationCache(
         if (await files.TryLoadAsync(decoder.Model, key, state, store, weights, cancellation).ConfigureAwait(false) is { } saved)
         {
             (_sequence, _skipped) = (saved.Sequence, saved.Skipped);
-            _savedTokens = saved.Skipped + saved.Sequence.Count;
+            (_savedTokens, _savedUnder) = (saved.Skipped + saved.Sequence.Count, CurrentOf(state));
             LogPart rest = _savedTokens >= tail.Start ? tail.From(_savedTokens)
                 : await LogPart.ReadAsync(store, key, saved.Seq, _savedTokens, state.Tokens, cancellation).ConfigureAwait(false);
             return (saved.Sequence, rest, _skipped == 0 ? RestoreGrade.Exact : RestoreGrade.Refill);
@@ -158,12 +159,14 @@ internal sealed class ConversationCache(
         Volatile.Write(ref _count, 0);
     }
 
-    /// <summary>Writes the sequence to disk, if it holds exactly the log and was not written yet.</summary>
+    static string CurrentOf(ConversationState state) => state.Adapter?.Current.Digest ?? "";
+
+    /// <summary>Writes the sequence to disk, if it holds exactly the log and was not written yet, or under an older version of the adapter.</summary>
     /// <param name="state">Where the log ends; nothing is under way.</param>
     /// <param name="tokensMin">Fewer new tokens than this are not worth it.</param>
     public async Task SaveAsync(ConversationState state, int tokensMin)
     {
-        if (_sequence is not { IsHeld: true } sequence || _skipped + sequence.Count != state.Tokens || state.Tokens - _savedTokens < tokensMin) return;
-        if (await files.SaveAsync(key, sequence, _skipped, state).ConfigureAwait(false)) _savedTokens = state.Tokens;
+        if (_sequence is not { IsHeld: true } sequence || _skipped + sequence.Count != state.Tokens || (state.Tokens - _savedTokens < tokensMin && CurrentOf(state) == _savedUnder)) return;
+        if (await files.SaveAsync(key, sequence, _skipped, state).ConfigureAwait(false)) (_savedTokens, _savedUnder) = (state.Tokens, CurrentOf(state));
     }
 }

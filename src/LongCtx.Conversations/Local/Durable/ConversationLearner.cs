@@ -11,8 +11,16 @@ namespace LongCtx.Conversations.Local;
 /// Learns a conversation's chunks one after another while it goes on: train, store the state, name the token from which it holds, journal that, use it. The
 /// sequence runs on meanwhile and waits only if it comes to that token before the journal has it.
 /// </summary>
+/// <param name="services">Engine and store.</param>
+/// <param name="key">Whose it is.</param>
+/// <param name="model">Its weights stay as they are.</param>
+/// <param name="cache">Of the conversation.</param>
+/// <param name="versions">Of its adapter.</param>
+/// <param name="post">Hands something to the machine, behind what it was handed before.</param>
+/// <param name="learned">Called in the same place after a chunk whose outcome is in the journal.</param>
+/// <param name="leaving">The owner ends.</param>
 internal sealed class ConversationLearner(
-    ConversationRuntime services, ConversationKey key, DecoderModel model, ConversationCache cache, AdapterVersions versions, Action<Action<ConversationMachine>> post, CancellationToken leaving)
+    ConversationRuntime services, ConversationKey key, DecoderModel model, ConversationCache cache, AdapterVersions versions, Action<Action<ConversationMachine>> post, Action learned, CancellationToken leaving)
 {
     /// <summary>Tokens that a reply may compute while the change is being stored.</summary>
     const int Ahead = 16;
@@ -33,10 +41,15 @@ internal sealed class ConversationLearner(
         if (IsLearning || leaving.IsCancellationRequested || state.Adapter is not { } adapter || state.Policy is null) return;
         if (adapter.NextChunk(state.Tokens, PolicyOptions.ParseRule(state.Policy).Capacity) is not { } range) return;
         var cancel = _cancel = CancellationTokenSource.CreateLinkedTokenSource(leaving);
-        _job = Task.Run(async () =>
+        Task<bool> job = Task.Run(async () =>
         {
-            using (cancel) await LearnAsync(state, adapter, range, cancel.Token).ConfigureAwait(false);
+            using (cancel) return await LearnAsync(state, adapter, range, cancel.Token).ConfigureAwait(false);
         }, CancellationToken.None);
+        _job = job;
+        _ = job.ContinueWith(ended =>
+        {
+            if (ended is { IsCompletedSuccessfully: true, Result: true }) post(_ => learned());
+        }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
     }
 
     /// <summary>The journal has what came of the chunk.</summary>
@@ -50,13 +63,15 @@ internal sealed class ConversationLearner(
         await _job.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
-    async Task LearnAsync(ConversationState state, AdapterState adapter, (long From, long To) range, CancellationToken cancellation)
+    /// <summary>Whether the journal has what came of it.</summary>
+    async Task<bool> LearnAsync(ConversationState state, AdapterState adapter, (long From, long To) range, CancellationToken cancellation)
     {
         try
         {
             (AdapterUpdate update, LoraState? learned) = await TrainAsync(state, adapter, range, cancellation).ConfigureAwait(false);
-            if (learned is null) await JournalAsync((machine, now) => machine.AdapterFailed(update, now), cancellation).ConfigureAwait(false);
-            else await UseAsync(update, learned, adapter, cancellation).ConfigureAwait(false);
+            return learned is null
+                ? await JournalAsync((machine, now) => machine.AdapterFailed(update, now), cancellation).ConfigureAwait(false)
+                : await UseAsync(update, learned, adapter, cancellation).ConfigureAwait(false);
         }
         catch (OperationCanceledException)
         {
@@ -74,8 +89,12 @@ internal sealed class ConversationLearner(
         {
             services.Warn($"the adapter of {key.Id} could not learn tokens {range.From} to {range.To}: {e.Message}");
             var failed = new AdapterUpdate(range.From, range.To, 0, [], 0, 0) { Rejected = e.Message };
-            await JournalAsync((machine, now) => machine.AdapterFailed(failed, now), cancellation).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            Task<bool> told = JournalAsync((machine, now) => machine.AdapterFailed(failed, now), cancellation);
+            await told.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            return told is { IsCompletedSuccessfully: true, Result: true };
         }
+
+        return false;
     }
 
     async Task<(AdapterUpdate Update, LoraState? Learned)> TrainAsync(ConversationState state, AdapterState adapter, (long From, long To) range, CancellationToken cancellation)
@@ -102,7 +121,7 @@ internal sealed class ConversationLearner(
         return (update, result.State);
     }
 
-    async Task UseAsync(AdapterUpdate update, LoraState learned, AdapterState adapter, CancellationToken cancellation)
+    async Task<bool> UseAsync(AdapterUpdate update, LoraState learned, AdapterState adapter, CancellationToken cancellation)
     {
         string digest = learned.Weights.Digest;
         await versions.StoreAsync(update.Version, learned, cancellation).ConfigureAwait(false);
@@ -124,6 +143,8 @@ internal sealed class ConversationLearner(
                     else hold.Sequence.CancelAdapter(hold.At);
                 }
             }
+
+            return isUsed;
         }
     }
 

@@ -43,7 +43,7 @@ public sealed class ConversationOwner
         _machine = new(key, stored.Epoch, state, tail);
         _versions = new(decoder.Model, services.Store, key, stored.Epoch, services.Warn);
         _cache = new(decoder, services.Engine, services.Files, services.Store, key, _retention, _versions, () => _machine.State.Adapter, services.Options.ReplayTokensMax);
-        _learner = new(services, key, decoder.Model, _cache, _versions, use => Post(() => use(_machine)), _leaving.Token);
+        _learner = new(services, key, decoder.Model, _cache, _versions, use => Post(() => use(_machine)), LearnOn, _leaving.Token);
         _learner.Consider(state);
         Completion = Task.Run(RunAsync);
     }
@@ -330,6 +330,13 @@ public sealed class ConversationOwner
         _activity = Chain(_activity, () => _cache.SaveAsync(state, ConversationRuntime.SaveTokensMin));
     }
 
+    /// <summary>A chunk is done: nothing else may be stored for long, so the next one begins here, and what rests is saved under its newest version.</summary>
+    void LearnOn()
+    {
+        _learner.Consider(_machine.State);
+        if (_machine.IsIdle && !_learner.IsLearning) SaveSoon();
+    }
+
     /// <summary>Gives up what is of no use under the journal's newest adapter: a cache, its saved state, stored versions.</summary>
     void ClearSoon(AdapterUpdated update) => _activity = Chain(_activity, async () =>
     {
@@ -342,7 +349,7 @@ public sealed class ConversationOwner
                 _services.Files.Delete(Key);
             }
 
-            await _versions.KeepAsync(_machine.State.Adapter!.Versions, _leaving.Token).ConfigureAwait(false);
+            await _versions.EraseUnusedAsync(_machine.State.Adapter!, _leaving.Token).ConfigureAwait(false);
         }
         catch (Exception e) when (e is StoreException or OperationCanceledException)
         {
