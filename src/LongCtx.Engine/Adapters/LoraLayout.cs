@@ -22,7 +22,7 @@ public sealed class LoraLayout
     {
         if (rank is < 1 or > RankMax) throw new ArgumentException($"rank {rank} is not within 1..{RankMax}", nameof(rank));
         if (!double.IsFinite(alpha) || alpha <= 0) throw new ArgumentException($"alpha {alpha} must be a positive number", nameof(alpha));
-        if (targets == LoraTargets.None || (targets & ~LoraTargets.All) != 0) throw new ArgumentException($"targets {targets} name no projection: use any of q, k, v, o, gate, up, down", nameof(targets));
+        if (targets == LoraTargets.None || (targets & ~LoraTargets.All) != LoraTargets.None) throw new ArgumentException($"targets {targets} name no projection: use any of q, k, v, o, gate, up, down", nameof(targets));
         (Config, Rank, Alpha, Targets) = (config, rank, alpha, targets);
         foreach (LoraTargets target in EachTarget)
         {
