@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using LongCtx.Engine.Adapters;
-using LongCtx.Engine.Cache;
 using LongCtx.Engine.Kernels;
 using LongCtx.Engine.Models;
 using LongCtx.Engine.Runtime;
@@ -110,7 +109,7 @@ internal sealed unsafe class AdapterPath(WorkerPool workers, DecoderConfig confi
     /// <summary>Keeps columns of silu(gate) × up of one row as they are: the path of down reads them so.</summary>
     public void KeepGated(int row, int firstColumn, int columns, float* gated)
     {
-        if (_ofRow[row] is { } adapter && (adapter.Targets & LoraTargets.Down) != 0)
+        if (_ofRow[row] is { } adapter && (adapter.Targets & LoraTargets.Down) != LoraTargets.None)
             new ReadOnlySpan<float>(gated, columns).CopyTo(new(Gated + (nint)row * config.FeedForwardSize + firstColumn, columns));
     }
 

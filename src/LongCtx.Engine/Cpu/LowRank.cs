@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using LongCtx.Engine.Kernels;
 
 namespace LongCtx.Engine.Cpu;
 
@@ -34,7 +35,7 @@ internal static unsafe class LowRank
         for (; done < rows; done++)
         {
             int k = 0;
-            for (; k + 8 <= pair.Rank; k += 8) Reduce1x8(pair, k, x[done], tails + done * Lanes, whole, u[done]);
+            for (; k + PackedLora.BlockRows <= pair.Rank; k += PackedLora.BlockRows) Reduce1x8(pair, k, x[done], tails + done * Lanes, whole, u[done]);
             for (; k < pair.Rank; k++) Reduce1(pair, k, x[done], tails + done * Lanes, whole, u[done]);
         }
     }
@@ -42,13 +43,13 @@ internal static unsafe class LowRank
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Reduce4(in LoraPair pair, int k, float** x, float* tails, int whole, float** u)
     {
-        short* a = pair.A + (nint)k * pair.Stride;
+        short* a = pair.Row(k, out int step);
         float* x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3];
         Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default;
         int c = 0;
-        for (; c < whole; c += Lanes)
+        for (; c < whole; c += Lanes, a += step)
         {
-            Vector512<float> w = Widen(a + c);
+            Vector512<float> w = Widen(a);
             s0 = Vector512.FusedMultiplyAdd(w, Vector512.Load(x0 + c), s0);
             s1 = Vector512.FusedMultiplyAdd(w, Vector512.Load(x1 + c), s1);
             s2 = Vector512.FusedMultiplyAdd(w, Vector512.Load(x2 + c), s2);
@@ -57,7 +58,7 @@ internal static unsafe class LowRank
 
         if (c < pair.Inputs)
         {
-            Vector512<float> w = Widen(a + c);
+            Vector512<float> w = Widen(a);
             s0 = Vector512.FusedMultiplyAdd(w, Vector512.Load(tails), s0);
             s1 = Vector512.FusedMultiplyAdd(w, Vector512.Load(tails + Lanes), s1);
             s2 = Vector512.FusedMultiplyAdd(w, Vector512.Load(tails + 2 * Lanes), s2);
@@ -75,20 +76,20 @@ internal static unsafe class LowRank
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Reduce1x8(in LoraPair pair, int k, float* x, float* tail, int whole, float* u)
     {
-        nint stride = pair.Stride;
-        short* a = pair.A + k * stride;
+        short* a = pair.Row(k, out int step);
         Vector512<float> s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
-        for (int c = 0; c < pair.Inputs; c += Lanes, a += Lanes)
+        for (int c = 0; c < pair.Inputs; c += Lanes, a += step)
         {
+            Fetch.Ahead((byte*)a, PackedLora.BlockRows * Lanes * sizeof(short));
             Vector512<float> v = Vector512.Load(c < whole ? x + c : tail);
             s0 = Vector512.FusedMultiplyAdd(Widen(a), v, s0);
-            s1 = Vector512.FusedMultiplyAdd(Widen(a + stride), v, s1);
-            s2 = Vector512.FusedMultiplyAdd(Widen(a + 2 * stride), v, s2);
-            s3 = Vector512.FusedMultiplyAdd(Widen(a + 3 * stride), v, s3);
-            s4 = Vector512.FusedMultiplyAdd(Widen(a + 4 * stride), v, s4);
-            s5 = Vector512.FusedMultiplyAdd(Widen(a + 5 * stride), v, s5);
-            s6 = Vector512.FusedMultiplyAdd(Widen(a + 6 * stride), v, s6);
-            s7 = Vector512.FusedMultiplyAdd(Widen(a + 7 * stride), v, s7);
+            s1 = Vector512.FusedMultiplyAdd(Widen(a + Lanes), v, s1);
+            s2 = Vector512.FusedMultiplyAdd(Widen(a + 2 * Lanes), v, s2);
+            s3 = Vector512.FusedMultiplyAdd(Widen(a + 3 * Lanes), v, s3);
+            s4 = Vector512.FusedMultiplyAdd(Widen(a + 4 * Lanes), v, s4);
+            s5 = Vector512.FusedMultiplyAdd(Widen(a + 5 * Lanes), v, s5);
+            s6 = Vector512.FusedMultiplyAdd(Widen(a + 6 * Lanes), v, s6);
+            s7 = Vector512.FusedMultiplyAdd(Widen(a + 7 * Lanes), v, s7);
         }
 
         float* factors = pair.Factors + k;
@@ -106,10 +107,10 @@ internal static unsafe class LowRank
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static void Reduce1(in LoraPair pair, int k, float* x, float* tail, int whole, float* u)
     {
-        short* a = pair.A + (nint)k * pair.Stride;
+        short* a = pair.Row(k, out int step);
         Vector512<float> sum = default;
-        for (int c = 0; c < pair.Inputs; c += Lanes)
-            sum = Vector512.FusedMultiplyAdd(Widen(a + c), Vector512.Load(c < whole ? x + c : tail), sum);
+        for (int c = 0; c < pair.Inputs; c += Lanes, a += step)
+            sum = Vector512.FusedMultiplyAdd(Widen(a), Vector512.Load(c < whole ? x + c : tail), sum);
         u[k] = pair.Factors[k] * Sum(sum);
     }
 
@@ -127,7 +128,12 @@ internal static unsafe class LowRank
             for (o = 0; o < count; o += Lanes) Expand4(pair.Rank, b + o / Lanes * panelCodes, u + done, y + done, o, Math.Min(Lanes, count - o));
         for (; done < rows; done++)
         {
-            for (o = 0; o + 4 * Lanes <= count; o += 4 * Lanes) Expand1x4(pair.Rank, b + o / Lanes * panelCodes, panelCodes, u[done], y[done] + o);
+            for (o = 0; o + 4 * Lanes <= count; o += 4 * Lanes)
+            {
+                Fetch.Ahead((byte*)(b + o / Lanes * panelCodes), (int)(4 * panelCodes * sizeof(short)));
+                Expand1x4(pair.Rank, b + o / Lanes * panelCodes, panelCodes, u[done], y[done] + o);
+            }
+
             for (; o < count; o += Lanes) Expand1(pair.Rank, b + o / Lanes * panelCodes, u[done], y[done] + o, Math.Min(Lanes, count - o));
         }
     }

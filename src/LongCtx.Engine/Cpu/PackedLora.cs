@@ -7,7 +7,10 @@ namespace LongCtx.Engine.Cpu;
 /// <summary>A and B of one projection; a pair adds Σ_k B[:, k] factor[k] (A[k, :] x) to the projection's output.</summary>
 internal readonly unsafe struct LoraPair(short* a, short* b, float* factors, int rank, int inputs, int stride, int outputs, int firstOutput)
 {
-    /// <summary>[rank, stride] codes: a row is that of A over its largest magnitude, times 32767, then zeros.</summary>
+    /// <summary>
+    /// [blocks of 8 rows, stride / 16, rows of the block, 16] codes: a row of A over its largest magnitude, times 32767, then zeros. The last block
+    /// may have fewer rows.
+    /// </summary>
     public short* A { get; } = a;
 
     /// <summary>[panels of 16 outputs, rank, 16] codes: a column is that of B over its largest magnitude, times 32767.</summary>
@@ -20,25 +23,37 @@ internal readonly unsafe struct LoraPair(short* a, short* b, float* factors, int
 
     public int Inputs { get; } = inputs;
 
+    /// <summary>Columns of A with the zeros.</summary>
     public int Stride { get; } = stride;
 
     public int Outputs { get; } = outputs;
 
     /// <summary>Where the projection's rows begin among those of its group.</summary>
     public int FirstOutput { get; } = firstOutput;
+
+    /// <summary>Codes of 16 columns of row <paramref name="k"/>; those of the next 16 lie <paramref name="step"/> further.</summary>
+    public short* Row(int k, out int step)
+    {
+        int block = k / PackedLora.BlockRows * PackedLora.BlockRows;
+        step = Math.Min(PackedLora.BlockRows, Rank - block) * PackedLora.Lanes;
+        return A + (nint)block * Stride + (k - block) * PackedLora.Lanes;
+    }
 }
 
 /// <summary>
 /// An adapter version as the kernels read it. A step with many adapters streams all of them from memory, and nothing of it is used twice, so
 /// the bytes are what it costs: 16-bit integers with a scale for each row of A and each column of B, at most 1/65000 of the row's largest
-/// off. Sums and activations are float32.
+/// off, in the order of their use, so that a layer is one stream. Sums and activations are float32.
 /// </summary>
 internal sealed unsafe class PackedLora
 {
     /// <summary>Outputs of a panel of B, and columns of A that a register takes.</summary>
     public const int Lanes = 16;
 
-    const int RowCodes = 32; // a cache line
+    /// <summary>Rows of A that lie together.</summary>
+    public const int BlockRows = 8;
+
+    const int LineCodes = 32; // of a cache line
     const float CodeMax = short.MaxValue;
 
     public const LoraTargets QueryKeyValue = LoraTargets.Query | LoraTargets.Key | LoraTargets.Value, GateUp = LoraTargets.Gate | LoraTargets.Up;
@@ -62,9 +77,9 @@ internal sealed unsafe class PackedLora
         for (int i = 0; i < _pairs.Length;)
             foreach (LoraTargets target in layout.PresentTargets)
             {
-                nint bytes = Bytes(layout, target, out int stride, out nint codesOfB);
+                nint bytes = Bytes(layout, target, out int stride, out nint codesOfA);
                 var pair = new LoraPair(
-                    (short*)at + codesOfB, (short*)at, (float*)(at + bytes) - PaddedRank(layout), layout.Rank, layout.Inputs(target), stride, layout.Outputs(target), FirstOutput(layout, target));
+                    (short*)at, (short*)at + codesOfA, (float*)(at + bytes) - PaddedRank(layout), layout.Rank, layout.Inputs(target), stride, layout.Outputs(target), FirstOutput(layout, target));
                 Pack(pair, weights.A(i / _layerPairs, target), weights.B(i / _layerPairs, target), layout.Scale);
                 _pairs[i++] = pair;
                 at += bytes;
@@ -82,13 +97,15 @@ internal sealed unsafe class PackedLora
         return _pairs.AsSpan(layer * _layerPairs + BitOperations.PopCount(before), BitOperations.PopCount((uint)(Targets & group)));
     }
 
-    /// <summary>Of one pair: B, then A, then the factors, each in whole cache lines.</summary>
-    static nint Bytes(LoraLayout layout, LoraTargets target, out int stride, out nint codesOfB)
+    /// <summary>Of one pair: A, then B, then the factors, each in whole cache lines.</summary>
+    static nint Bytes(LoraLayout layout, LoraTargets target, out int stride, out nint codesOfA)
     {
-        stride = (layout.Inputs(target) + RowCodes - 1) / RowCodes * RowCodes;
+        stride = (layout.Inputs(target) + Lanes - 1) / Lanes * Lanes;
         nint panels = (layout.Outputs(target) + Lanes - 1) / Lanes;
-        codesOfB = (panels * layout.Rank * Lanes + RowCodes - 1) / RowCodes * RowCodes;
-        return (codesOfB + (nint)layout.Rank * stride) * sizeof(short) + PaddedRank(layout) * sizeof(float);
+        codesOfA = WholeLines((nint)layout.Rank * stride);
+        return (codesOfA + WholeLines(panels * layout.Rank * Lanes)) * sizeof(short) + PaddedRank(layout) * sizeof(float);
+
+        static nint WholeLines(nint codes) => (codes + LineCodes - 1) / LineCodes * LineCodes;
     }
 
     static int PaddedRank(LoraLayout layout) => (layout.Rank + Lanes - 1) / Lanes * Lanes;
@@ -109,7 +126,8 @@ internal sealed unsafe class PackedLora
             float largestA = 0, largestB = 0;
             foreach (float x in row) largestA = Larger(largestA, x);
             for (int o = 0; o < pair.Outputs; o++) largestB = Larger(largestB, b[o * pair.Rank + k]);
-            for (int i = 0; i < row.Length; i++) pair.A[k * pair.Stride + i] = Code(row[i], largestA);
+            short* codes = pair.Row(k, out int step);
+            for (int i = 0; i < row.Length; i++) codes[i / Lanes * step + i % Lanes] = Code(row[i], largestA);
             for (int o = 0; o < pair.Outputs; o++) pair.B[((nint)(o / Lanes) * pair.Rank + k) * Lanes + o % Lanes] = Code(b[o * pair.Rank + k], largestB);
             pair.Factors[k] = (float)(scale * (largestA / (double)CodeMax) * (largestB / (double)CodeMax));
         }

@@ -30,11 +30,11 @@ public sealed unsafe class LowRankTests
     {
         float[] y = new float[Rows * pair.Outputs], u = new float[Rows * pair.Rank];
         y.AsSpan().Fill(1);
+        float** xs = stackalloc float*[Rows], ys = stackalloc float*[Rows], us = stackalloc float*[Rows];
         fixed (float* px = input, py = y, pu = u)
             for (int row = 0; row < Rows; row += rowsPerCall)
             {
                 int rows = Math.Min(rowsPerCall, Rows - row);
-                float** xs = stackalloc float*[Rows], ys = stackalloc float*[Rows], us = stackalloc float*[Rows];
                 for (int i = 0; i < rows; i++)
                 {
                     xs[i] = px + (row + i) * pair.Inputs;
