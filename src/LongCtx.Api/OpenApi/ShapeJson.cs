@@ -8,6 +8,7 @@ namespace LongCtx.Api.OpenApi;
 [JsonSerializable(typeof(EmbeddingShape))]
 [JsonSerializable(typeof(MetadataShape))]
 [JsonSerializable(typeof(ConversationShape))]
+[JsonSerializable(typeof(AdapterShape))]
 [JsonSerializable(typeof(ItemsShape))]
 [JsonSerializable(typeof(ForkShape))]
 [JsonSerializable(typeof(ResponseRequest))]
