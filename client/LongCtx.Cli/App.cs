@@ -64,6 +64,7 @@ internal static class App
     {
         ChatCommand.Create(terminal),
         ConversationsCommand.Create(terminal),
+        AdapterCommand.Create(terminal),
         FeedCommand.Create(terminal),
         ServeCommand.Create(),
         GenerateCommand.Create(terminal),

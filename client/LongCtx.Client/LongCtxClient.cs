@@ -38,7 +38,7 @@ public sealed partial class LongCtxClient
     public async Task<ConversationInfo> CreateConversationAsync(CreateConversation? request = null, CancellationToken cancellation = default)
     {
         request ??= new(null);
-        CreateBody body = new(request.Model, request.Metadata, request.Messages.Count > 0 ? Bodies(request.Messages) : null);
+        CreateBody body = new(request.Model, request.Metadata, request.Messages.Count > 0 ? Bodies(request.Messages) : null, request.Adapter);
         return (await transport.PostAsync("v1/conversations", body, ClientJson.Default.CreateBody, ClientJson.Default.ConversationAnswer,
             request.IdempotencyKey ?? NewKey(), cancellation).ConfigureAwait(false)).ToInfo();
     }

@@ -44,11 +44,11 @@ internal static class ApiOperations
 
     static IEnumerable<Operation> Adapters(IServiceProvider services)
     {
-        AdapterEndpoint adapters = services.GetRequiredService<AdapterEndpoint>();
+        StaticAdapterEndpoint adapters = services.GetRequiredService<StaticAdapterEndpoint>();
         yield return new("POST", "/v1/adapters", adapters.LoadAsync)
         {
             Name = "loadAdapter", Summary = "Loads a LoRA adapter from a PEFT directory of this machine; it is served as a model called model:name. LongCtx's own, and only where there are no API keys.",
-            Request = typeof(AdapterShape), Response = typeof(ModelBody),
+            Request = typeof(StaticAdapterShape), Response = typeof(ModelBody),
         };
         yield return new("GET", "/v1/adapters", adapters.ListAsync) { Name = "listAdapters", Summary = "The loaded adapters. LongCtx's own.", Response = typeof(ModelList) };
         yield return new("DELETE", "/v1/adapters/{**id}", adapters.UnloadAsync)
@@ -62,6 +62,7 @@ internal static class ApiOperations
         ConversationEndpoint conversations = services.GetRequiredService<ConversationEndpoint>();
         ItemEndpoint items = services.GetRequiredService<ItemEndpoint>();
         TransferEndpoint transfer = services.GetRequiredService<TransferEndpoint>();
+        AdapterEndpoint adapters = services.GetRequiredService<AdapterEndpoint>();
         EventEndpoint events = services.GetRequiredService<EventEndpoint>();
         yield return new("POST", "/v1/conversations", conversations.CreateAsync)
         {
@@ -123,6 +124,28 @@ internal static class ApiOperations
         {
             Name = "importConversation", Summary = "A new conversation from the lines of an export. LongCtx's own.",
             RequestMedia = [new(TransferEndpoint.JsonLines)], Response = typeof(ConversationBody),
+        };
+        yield return new("GET", "/v1/conversations/{id}/adapter", adapters.GetAsync)
+        {
+            Name = "getConversationAdapter", Summary = "The temporary adapter, what it has learned and what that gained. LongCtx's own.", Response = typeof(AdapterBody),
+        };
+        yield return new("POST", "/v1/conversations/{id}/adapter", adapters.ConfigureAsync)
+        {
+            Name = "configureConversationAdapter",
+            Summary = "The conversation learns from its own text from here on; what is left out of the settings is the default. Waits for a turn that is being answered. LongCtx's own.",
+            Request = typeof(AdapterShape), Response = typeof(AdapterBody),
+        };
+        yield return new("DELETE", "/v1/conversations/{id}/adapter", adapters.DisableAsync)
+        {
+            Name = "disableConversationAdapter", Summary = "Back to the base model, and nothing more is learned. LongCtx's own.", Response = typeof(AdapterBody),
+        };
+        yield return new("POST", "/v1/conversations/{id}/adapter/reset", adapters.ResetAsync)
+        {
+            Name = "resetConversationAdapter", Summary = "Back to the base model; learning goes on with what comes. LongCtx's own.", Response = typeof(AdapterBody),
+        };
+        yield return new("GET", "/v1/conversations/{id}/adapter/export", adapters.ExportAsync)
+        {
+            Name = "exportConversationAdapter", Summary = "The version in use as a zip of the files of a PEFT directory. LongCtx's own.", ResponseMedia = [new(AdapterEndpoint.Zip)],
         };
         yield return new("GET", "/v1/conversations/{id}/events", events.OneAsync)
         {

@@ -31,10 +31,10 @@ public static class LongCtxApi
         services.AddSingleton<ChatRequestReader>().AddSingleton<ChatStream>().AddSingleton<ChatEndpoint>();
         services.AddSingleton<Telemetry>().AddSingleton<Heartbeat>().AddSingleton<Quotas>();
         services.AddSingleton<TurnReader>().AddSingleton<ConversationEndpoint>().AddSingleton<ItemEndpoint>().AddSingleton<FeedEndpoint>();
-        services.AddSingleton<TransferEndpoint>().AddSingleton<EventEndpoint>();
+        services.AddSingleton<TransferEndpoint>().AddSingleton<AdapterEndpoint>().AddSingleton<EventEndpoint>();
         services.AddSingleton<TurnSubmission>().AddSingleton<ResponseJournal>().AddSingleton<ResponseStream>().AddSingleton<StatelessResponse>();
         services.AddSingleton<ResponseEndpoint>();
-        services.AddSingleton<EmbeddingEndpoint>().AddSingleton<ModelEndpoint>().AddSingleton<AdapterEndpoint>().AddSingleton<HealthEndpoint>();
+        services.AddSingleton<EmbeddingEndpoint>().AddSingleton<ModelEndpoint>().AddSingleton<StaticAdapterEndpoint>().AddSingleton<HealthEndpoint>();
         services.AddSingleton<MetricsEndpoint>().AddSingleton<OpenApiEndpoint>().AddLongCtxOpenApi();
         return services;
     }

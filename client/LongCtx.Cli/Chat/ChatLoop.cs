@@ -6,7 +6,8 @@ namespace LongCtx.Cli.Chat;
 /// <summary>Reads messages, shows replies. On a terminal with a prompt and a status line; in a pipe, one message a line and nothing but replies.</summary>
 internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson)
 {
-    const string Exit = "/exit", Commands = $"{Exit} or Ctrl+D leaves, Ctrl+C stops a reply.";
+    const string Exit = "/exit", Adapter = "/adapter",
+        Commands = $"{Exit} or Ctrl+D leaves, Ctrl+C stops a reply, {Adapter} tells what the conversation has learned from its own text.";
 
     /// <summary>Of a message that was said before, in characters: its end is what the next one answers.</summary>
     const int ShownMax = 1000;
@@ -30,6 +31,11 @@ internal sealed class ChatLoop(Terminal terminal, IChatSession chat, bool asJson
             }
             try
             {
+                if (IsDecorated && message.TrimEnd() == Adapter)
+                {
+                    Dim(await chat.FindAdapterAsync(program) is { } adapter ? AdapterText.Summary(adapter) : "this chat lives in this process alone and does not learn: --adapt begins one that does");
+                    continue;
+                }
                 CompletionFinished? finished = await ShowAsync(stop => chat.SendAsync(message, stop), program);
                 if (finished?.Reason != FinishReason.Length || finished.Usage.CompletionTokens == chat.MaxTokens) continue;
                 if (finished.Usage.Window.Capacity > 0 || finished.Usage.CompletionTokens == LocalHostOptions.ReplyTokensDefault)

@@ -13,6 +13,9 @@ internal interface IChatSession
     /// <summary>How the chat stands before the first message is sent.</summary>
     Task<ChatBeginning> BeginAsync(CancellationToken cancellation);
 
+    /// <summary>What the conversation has learned from its own text; null where it is kept by this process alone, and cannot.</summary>
+    Task<AdapterInfo?> FindAdapterAsync(CancellationToken cancellation);
+
     /// <summary>Sends a message and streams the reply; cancelling stops the reply.</summary>
     IAsyncEnumerable<CompletionEvent> SendAsync(string text, CancellationToken cancellation);
 }
@@ -47,6 +50,8 @@ internal sealed class ChatSession : IChatSession
 
     /// <summary>It begins with this process.</summary>
     public Task<ChatBeginning> BeginAsync(CancellationToken cancellation) => Task.FromResult(new ChatBeginning([], null));
+
+    public Task<AdapterInfo?> FindAdapterAsync(CancellationToken cancellation) => Task.FromResult<AdapterInfo?>(null);
 
     /// <summary>
     /// Sends a message and streams the reply. What has arrived of a reply becomes part of the conversation even if it is cancelled: both

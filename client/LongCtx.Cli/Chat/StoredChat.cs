@@ -22,6 +22,8 @@ internal sealed class StoredChat(LongCtxClient client, string conversation, Samp
         return new([.. before.Select(m => new ChatMessage(m.Role, m.Content))], live is null ? null : stop => ReplyAsync(live, stop));
     }
 
+    public async Task<AdapterInfo?> FindAdapterAsync(CancellationToken cancellation) => await client.GetAdapterAsync(conversation, cancellation);
+
     /// <summary>Each message is a turn of its own id: a server that restarts in between answers it once.</summary>
     public async IAsyncEnumerable<CompletionEvent> SendAsync(string text, [EnumeratorCancellation] CancellationToken cancellation)
     {

@@ -25,32 +25,36 @@ internal static class ChatCommand
         {
             Description = "A conversation that a server keeps: its id continues it, 'new' makes one. Unset: the chat lives in this process alone.", HelpName = "ID",
         };
+        var adapt = new Option<bool>("--adapt") { Description = "A new conversation on a server, as with --conversation new, that learns from its own text; 'longctx adapter' says how." };
         var server = new ServerChoice();
         Option<bool> json = Common.Json();
         var command = new Command("chat", "Talk with a model for as long as you like. Ctrl+C stops a reply; /exit, Ctrl+D or Ctrl+C twice leave.")
         {
-            model, adapter, system, maxTokens, threads, conversation, json,
+            model, adapter, system, maxTokens, threads, conversation, adapt, json,
         };
         policy.AddTo(command);
         sampling.AddTo(command);
         server.AddTo(command);
         command.Validators.Add(result =>
         {
-            if (!Common.IsGiven(result, conversation))
+            if (Asked(result.GetValue(conversation), result.GetValue(adapt)) is not { } asked)
             {
-                if (server.IsGiven(result)) result.AddError("--server and --api-key need --conversation: without it, the chat needs no server");
+                if (server.IsGiven(result)) result.AddError("--server and --api-key need --conversation or --adapt: without them, the chat needs no server");
                 return;
             }
-            if (policy.IsGiven(result) || Common.IsGiven(result, threads) || Common.IsGiven(result, adapter)) result.AddError("--policy, --capacity, --rule, --threads and --adapter are the server's to choose: they have no meaning with --conversation");
-            if (result.GetValue(conversation) != New && (Common.IsGiven(result, model) || Common.IsGiven(result, system)))
+            if (policy.IsGiven(result) || Common.IsGiven(result, threads) || Common.IsGiven(result, adapter)) result.AddError("--policy, --capacity, --rule, --threads and --adapter are the server's to choose: they have no meaning with a conversation that it keeps");
+            if (asked == New) return;
+            if (result.GetValue(adapt)) result.AddError("--adapt is for a new conversation: for one that is there, use 'longctx adapter set ID'");
+            if (Common.IsGiven(result, model) || Common.IsGiven(result, system))
                 result.AddError("--model and --system are for a new conversation: this one has its own");
         });
         command.SetAction(async (result, cancellation) =>
         {
-            if (result.GetValue(conversation) is { } asked)
+            if (Asked(result.GetValue(conversation), result.GetValue(adapt)) is { } asked)
             {
                 string? name = result.IsGiven(model) ? result.GetValue(model) : null;
-                string id = await FindAsync(terminal, server.Client(result), asked, name, result.GetValue(system), cancellation);
+                CreateConversation made = new(name) { Messages = result.GetValue(system) is { } first ? [new("system", first)] : [], Adapter = result.GetValue(adapt) ? new() : null };
+                string id = await FindAsync(terminal, server.Client(result), asked, made, cancellation);
                 Action<string> warn = terminal.IsInteractive && !result.GetValue(json) ? terminal.Warn : _ => { }; // what was said before is shown to a person only
                 StoredChat stored = new(server.PatientClient(result), id, sampling.Read(result), result.GetValue(maxTokens), warn);
                 return await new ChatLoop(terminal, stored, asJson: result.GetValue(json)).RunAsync(cancellation);
@@ -64,12 +68,14 @@ internal static class ChatCommand
         return command;
     }
 
+    /// <summary>The conversation of a server that is meant; null for none.</summary>
+    static string? Asked(string? conversation, bool adapt) => conversation ?? (adapt ? New : null);
+
     /// <summary>The conversation that is there, or a new one, whose id is told.</summary>
-    public static async Task<string> FindAsync(Terminal terminal, LongCtxClient client, string conversation, string? model, string? system, CancellationToken cancellation)
+    public static async Task<string> FindAsync(Terminal terminal, LongCtxClient client, string conversation, CreateConversation made, CancellationToken cancellation)
     {
         if (conversation != New) return (await client.GetConversationAsync(conversation, cancellation)).Id;
-        CreateConversation request = new(model) { Messages = system is null ? [] : [new("system", system)] };
-        string id = (await client.CreateConversationAsync(request, cancellation)).Id;
+        string id = (await client.CreateConversationAsync(made, cancellation)).Id;
         terminal.Note($"this is {id}");
         return id;
     }

@@ -34,7 +34,7 @@ internal static class FeedCommand
                 throw new LongCtxException(ErrorCode.InvalidRequest, $"--role '{who}' is not possible: give {Roles}", "role");
             await using Stream text = path == "-" ? Console.OpenStandardInput() : TextFile.Open(path);
             string name = result.GetValue(producer) ?? (path == "-" ? Guid.CreateVersion7().ToString() : await NameOfAsync(text, cancellation));
-            string id = await ChatCommand.FindAsync(terminal, server.Client(result), result.GetValue(conversation)!, null, null, cancellation);
+            string id = await ChatCommand.FindAsync(terminal, server.Client(result), result.GetValue(conversation)!, new(null), cancellation);
 
             Report report = new(id, name, 0, 0, 0, 0);
             try

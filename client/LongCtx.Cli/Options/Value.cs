@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using System.Numerics;
 
 namespace LongCtx.Cli.Options;
 
@@ -38,15 +39,23 @@ internal static class Value
     }
 
     /// <param name="open">The lower end itself is not allowed.</param>
-    public static Option<float> Float(string name, string description, float min, float max, float @default, bool open = false)
+    public static Option<float> Float(string name, string description, float min, float max, float @default, bool open = false) =>
+        Number(name, description, min, max, @default, open);
+
+    /// <summary>The same with all its digits; an infinite end is none.</summary>
+    public static Option<double> Double(string name, string description, double min, double max, double @default, bool open = false) =>
+        Number(name, description, min, max, @default, open);
+
+    static Option<T> Number<T>(string name, string description, T min, T max, T @default, bool open) where T : IFloatingPoint<T>
     {
-        var option = new Option<float>(name) { Description = description, HelpName = "X", DefaultValueFactory = _ => @default };
+        var option = new Option<T>(name) { Description = description, HelpName = "X", DefaultValueFactory = _ => @default };
         option.CustomParser = argument =>
         {
             string text = Single(argument);
-            if (float.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out float value) && value <= max && (open ? value > min : value >= min))
+            if (T.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out T? value) && T.IsFinite(value) && value <= max && (open ? value > min : value >= min))
                 return value;
-            argument.AddError(Invariant($"{name} '{text}' is not possible: give a number {(open ? "above" : "from")} {min} {(open ? "up to" : "to")} {max}"));
+            string end = T.IsFinite(max) ? Invariant($" {(open ? "up to" : "to")} {max}") : open ? "" : " up";
+            argument.AddError(Invariant($"{name} '{text}' is not possible: give a number {(open ? "above" : "from")} {min}{end}"));
             return @default;
         };
         return option;

@@ -25,6 +25,12 @@ internal sealed record ConversationDetails(string Model, string? Policy, long Se
 
 internal sealed record ConversationList(IReadOnlyList<ConversationAnswer> Data, string? LastId, bool HasMore);
 
+internal sealed record AdapterAnswer(
+    bool Enabled, AdapterSettings? Settings, int Version, string Digest, long FirstToken, long TrainedTo, double? GainPercent, IReadOnlyList<AdapterUpdate> History)
+{
+    public AdapterInfo ToInfo() => new(Settings, Enabled, Version, Digest, FirstToken, TrainedTo, History) { GainPercent = GainPercent };
+}
+
 internal sealed record AppendAnswer([property: JsonPropertyName("longctx")] AppendDetails LongCtx);
 
 internal sealed record AppendDetails(long Seq, int Turn, bool New);

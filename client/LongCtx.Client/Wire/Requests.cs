@@ -2,11 +2,14 @@ namespace LongCtx.Client.Wire;
 
 internal sealed record MessageBody(string Role, string Content);
 
-internal sealed record CreateBody(string? Model, IReadOnlyDictionary<string, string>? Metadata, MessageBody[]? Items);
+internal sealed record CreateBody(string? Model, IReadOnlyDictionary<string, string>? Metadata, MessageBody[]? Items, AdapterSettings? Adapter);
 
 internal sealed record MetadataBody(IReadOnlyDictionary<string, string> Metadata);
 
 internal sealed record ForkBody(long? At);
+
+/// <summary>A command that says all by its address.</summary>
+internal sealed record NothingBody;
 
 internal sealed record AppendBody(MessageBody[] Items, string? Producer, long? Number, bool Wait);
 

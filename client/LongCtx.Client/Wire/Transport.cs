@@ -14,6 +14,14 @@ internal sealed class Transport(HttpClient http, LongCtxClientOptions options)
     public async ValueTask<TAnswer> GetAsync<TAnswer>(string path, JsonTypeInfo<TAnswer> answer, CancellationToken cancellation) =>
         await SendAsync(() => new(HttpMethod.Get, path), answer, cancellation).ConfigureAwait(false);
 
+    /// <summary>An answer that is no JSON.</summary>
+    public async ValueTask<TAnswer> GetAsync<TAnswer>(string path, Func<HttpResponseMessage, CancellationToken, ValueTask<TAnswer>> read, CancellationToken cancellation) =>
+        await SendAsync(() => new(HttpMethod.Get, path), read, cancellation).ConfigureAwait(false);
+
+    /// <summary>Deletes what may be deleted any number of times.</summary>
+    public async ValueTask<TAnswer> DeleteAsync<TAnswer>(string path, JsonTypeInfo<TAnswer> answer, CancellationToken cancellation) =>
+        await SendAsync(() => new(HttpMethod.Delete, path), answer, cancellation).ConfigureAwait(false);
+
     /// <param name="path">Below the server's address.</param>
     /// <param name="body">Of the request.</param>
     /// <param name="type">Of the body.</param>
@@ -76,7 +84,11 @@ internal sealed class Transport(HttpClient http, LongCtxClientOptions options)
     public LongCtxException Lost(Exception e) => new(ErrorCode.Unreachable,
         $"{http.BaseAddress} cannot be reached: {(e is OperationCanceledException ? "it did not answer in time" : e.GetBaseException().Message)}. Is the server running there?", inner: e);
 
-    async ValueTask<TAnswer> SendAsync<TAnswer>(Func<HttpRequestMessage> build, JsonTypeInfo<TAnswer> type, CancellationToken cancellation)
+    ValueTask<TAnswer> SendAsync<TAnswer>(Func<HttpRequestMessage> build, JsonTypeInfo<TAnswer> type, CancellationToken cancellation) =>
+        SendAsync(build, (response, stop) => ReadAsync(response, type, stop), cancellation);
+
+    async ValueTask<TAnswer> SendAsync<TAnswer>(
+        Func<HttpRequestMessage> build, Func<HttpResponseMessage, CancellationToken, ValueTask<TAnswer>> read, CancellationToken cancellation)
     {
         Backoff backoff = new(Options, Options.RetryFor);
         while (true)
@@ -85,7 +97,11 @@ internal sealed class Transport(HttpClient http, LongCtxClientOptions options)
             {
                 using HttpRequestMessage request = build();
                 using HttpResponseMessage response = await OpenAsync(request, cancellation).ConfigureAwait(false);
-                return await ReadAsync(response, type, cancellation).ConfigureAwait(false);
+                return await read(response, cancellation).ConfigureAwait(false);
+            }
+            catch (Exception e) when (IsLost(e, cancellation))
+            {
+                await backoff.WaitAsync(Lost(e), cancellation).ConfigureAwait(false);
             }
             catch (LongCtxException e) when (ErrorAnswers.IsTransient(e.Code))
             {

@@ -70,7 +70,7 @@ internal sealed class ConversationEndpoint(IConversationHost host, RequestBody b
     static CreateConversation Read(JsonElement element)
     {
         JsonFields fields = new(element);
-        CreateConversation request = new(fields.Text("model"), fields.Metadata());
+        CreateConversation request = new(fields.Text("model"), fields.Metadata()) { Adapter = AdapterReader.ReadWithin(fields) };
         if (fields.Take("items", out JsonElement items))
         {
             if (items.ValueKind != JsonValueKind.Array) throw ApiException.Type("items", "an array", items.Kind());

@@ -24,6 +24,7 @@ namespace LongCtx.Api.Json;
 [JsonSerializable(typeof(HealthReport))]
 [JsonSerializable(typeof(ConversationBody))]
 [JsonSerializable(typeof(ListBody<ConversationBody>))]
+[JsonSerializable(typeof(AdapterBody))]
 [JsonSerializable(typeof(DeletedBody))]
 [JsonSerializable(typeof(MessageItem))]
 [JsonSerializable(typeof(ListBody<MessageItem>))]

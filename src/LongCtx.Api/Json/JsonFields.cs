@@ -58,6 +58,13 @@ internal sealed class JsonFields
     /// <summary>A number of any size; ranges are the contract's to check.</summary>
     public float? Number(string field) => Take(field, out JsonElement value) ? value.Number(Name(field)) : null;
 
+    /// <summary>The same with all its digits.</summary>
+    public double? Double(string field)
+    {
+        if (!Take(field, out JsonElement value)) return null;
+        return value.ValueKind == JsonValueKind.Number ? value.GetDouble() : throw ApiException.Type(Name(field), "a number", value.Kind());
+    }
+
     /// <summary>A seed: any 64-bit integer, signed (as OpenAI has it) or unsigned.</summary>
     public ulong? Seed(string field)
     {

@@ -92,7 +92,7 @@ internal sealed record TextPartShape
     public required string Text { get; init; }
 }
 
-internal sealed record AdapterShape
+internal sealed record StaticAdapterShape
 {
     [Description("1 to 64 of a-z, A-Z, 0-9, '.', '_' and '-'.")]
     public required string Name { get; init; }
@@ -131,6 +131,57 @@ internal sealed record ConversationShape
 
     [Description("Name of a loaded model, for good; otherwise the server's first. LongCtx's own.")]
     public string? Model { get; init; }
+
+    [Description("The conversation learns from its own text. LongCtx's own.")]
+    public AdapterShape? Adapter { get; init; }
+}
+
+internal sealed record AdapterShape
+{
+    [Description("1 to 256; otherwise 16.")]
+    public int? Rank { get; init; }
+
+    [Description("The low-rank product is scaled by alpha / rank; above 0, otherwise 16.")]
+    public double? Alpha { get; init; }
+
+    [Description("Projections that are adapted: any of q, k, v, o, gate, up, down; otherwise all.")]
+    public string[]? Targets { get; init; }
+
+    [Description("Of AdamW; above 0, at most 1; otherwise 0.001.")]
+    public double? LearningRate { get; init; }
+
+    [Description("Optimiser steps on each chunk; 1 to 16, otherwise 2.")]
+    public int? Epochs { get; init; }
+
+    [Description("Tokens that are learned at once; 16 to 4096, otherwise 256.")]
+    public int? Chunk { get; init; }
+
+    [Description("Tokens before a chunk that are its context while it is learned; 0 to 4096, otherwise 256.")]
+    public int? Prefix { get; init; }
+
+    [Description("recompute (otherwise) computes prefix and chunk anew, cached learns against the conversation's live cache.")]
+    public string? Mode { get; init; }
+
+    [Description("Nothing is learned before the conversation has this many tokens; otherwise the capacity of its window.")]
+    public long? StartAfter { get; init; }
+
+    [Description("Leave the last tenth of a chunk out of the loss, and reject an update that makes it worse; otherwise true.")]
+    public bool? Guard { get; init; }
+
+    [Description("0 up to but not 1; otherwise 0.")]
+    public double? Dropout { get; init; }
+
+    [Description("0 to 1; otherwise 0.")]
+    public double? WeightDecay { get; init; }
+
+    [Description("Largest global norm of a gradient; 0 does not clip, otherwise 1.")]
+    public double? GradientClip { get; init; }
+
+    [Description("Chunks until the learning rate is whole; 1 to 100, otherwise 2.")]
+    public int? WarmUp { get; init; }
+
+    [Description("Most versions that the oldest key in the window may be behind before the window is computed anew; otherwise any.")]
+    public int? MaxStale { get; init; }
 }
 
 internal sealed record ItemShape

@@ -54,6 +54,8 @@ public sealed record AdapterSettings
     /// </summary>
     public int? MaxStale { get; init; }
 
+    public const int RankMax = 256, EpochsMax = 16, ChunkMin = 16, ChunkMax = 4096, PrefixMax = 4096, WarmUpMax = 100;
+
     public const string Recompute = "recompute", Cached = "cached";
 
     public static readonly IReadOnlyList<string> AllTargets = ["q", "k", "v", "o", "gate", "up", "down"];
@@ -64,28 +66,29 @@ public sealed record AdapterSettings
     /// <summary>Whether both ask for the same.</summary>
     public bool IsSameAs(AdapterSettings other) => HasShapeOf(other) && this with { Targets = other.Targets } == other;
 
+    /// <param name="path">Where the settings stand in what the caller wrote; errors name each setting behind it.</param>
     /// <exception cref="LongCtxException">A value is out of its range.</exception>
-    public void Validate()
+    public void Validate(string path = "adapter.")
     {
-        Require(Rank is >= 1 and <= 256, "rank", "1 to 256", Rank);
+        Require(Rank is >= 1 and <= RankMax, "rank", $"1 to {RankMax}", Rank);
         Require(double.IsFinite(Alpha) && Alpha > 0, "alpha", "a number above 0", Alpha);
-        Require(Targets.Count > 0 && Targets.All(AllTargets.Contains), "targets", "any of " + string.Join(", ", AllTargets), string.Join(", ", Targets));
+        Require(Targets.Count > 0 && Targets.All(AllTargets.Contains) && Targets.Distinct().Count() == Targets.Count, "targets", "any of " + string.Join(", ", AllTargets) + ", each once", string.Join(", ", Targets));
         Require(LearningRate is > 0 and <= 1, "learning_rate", "above 0 and at most 1", LearningRate);
-        Require(Epochs is >= 1 and <= 16, "epochs", "1 to 16", Epochs);
-        Require(Chunk is >= 16 and <= 4096, "chunk", "16 to 4096 tokens", Chunk);
-        Require(Prefix is >= 0 and <= 4096, "prefix", "0 to 4096 tokens", Prefix);
+        Require(Epochs is >= 1 and <= EpochsMax, "epochs", $"1 to {EpochsMax}", Epochs);
+        Require(Chunk is >= ChunkMin and <= ChunkMax, "chunk", $"{ChunkMin} to {ChunkMax} tokens", Chunk);
+        Require(Prefix is >= 0 and <= PrefixMax, "prefix", $"0 to {PrefixMax} tokens", Prefix);
         Require(Mode is Recompute or Cached, "mode", $"{Recompute} or {Cached}", Mode);
         Require(StartAfter is null or >= 0, "start_after", "0 or more tokens", StartAfter ?? 0);
         Require(Dropout is >= 0 and < 1, "dropout", "0 up to but not 1", Dropout);
         Require(WeightDecay is >= 0 and <= 1, "weight_decay", "0 to 1", WeightDecay);
         Require(GradientClip >= 0 && double.IsFinite(GradientClip), "gradient_clip", "0 (off) or more", GradientClip);
-        Require(WarmUp is >= 1 and <= 100, "warm_up", "1 to 100 chunks", WarmUp);
+        Require(WarmUp is >= 1 and <= WarmUpMax, "warm_up", $"1 to {WarmUpMax} chunks", WarmUp);
         Require(MaxStale is null or >= 1, "max_stale", "at least 1 version", MaxStale ?? 1);
-    }
 
-    static void Require<T>(bool valid, string name, string range, T value)
-    {
-        if (!valid) throw new LongCtxException(ErrorCode.InvalidRequest, FormattableString.Invariant($"adapter.{name} = {value} is out of range: {range}"), "adapter." + name);
+        void Require<T>(bool valid, string name, string range, T value)
+        {
+            if (!valid) throw new LongCtxException(ErrorCode.InvalidRequest, FormattableString.Invariant($"{path}{name} = {value} is out of range: {range}"), path + name);
+        }
     }
 }
 

@@ -59,7 +59,7 @@ public sealed unsafe class TrainingRun : IDisposable
     {
         if (_options.ScoresBase)
         {
-            _pass.Begin(null, _chunk.Tokens.Length, _chunk.FirstLabel, _chunk.HeldOut, default);
+            _pass.Begin(null, _chunk.FirstLabel, _chunk.HeldOut, default);
             foreach (TrainingUnit unit in _pass.Forward(_chunk.Tokens)) yield return unit;
             foreach (TrainingUnit unit in _pass.CrossEntropy(_chunk.Tokens, 0, withGradients: false)) yield return unit;
             _baseLoss = _pass.Loss;

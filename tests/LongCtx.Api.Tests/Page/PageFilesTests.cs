@@ -15,6 +15,7 @@ public sealed class PageFilesTests : IAsyncLifetime
     [InlineData("/", "text/html")]
     [InlineData("/page/page.css", "text/css")]
     [InlineData("/page/main.js", "text/javascript")]
+    [InlineData("/page/adapter.js", "text/javascript")]
     public async Task Page_File_HasItsTypeAndAContentPolicyWithoutOutsiders(string path, string type)
     {
         using HttpResponseMessage response = await server.Http.GetAsync(path, TestContext.Current.CancellationToken);

@@ -78,6 +78,7 @@ public sealed class ConversationCommandTests(RealServer server) : IClassFixture<
         await RefusedAsync(missing, "chat", "--conversation", missing);
         await RefusedAsync("no meaning", "chat", "--conversation", id, "--capacity", "512");
         await RefusedAsync("has its own", "chat", "--conversation", id, "--system", "Be brief.");
+        await RefusedAsync("adapter set", "chat", "--conversation", id, "--adapt");
         AssertRefused("need --conversation", await Cli.RunAsync("", "chat", "--server", "http://127.0.0.1:1"));
         AssertRefused("cannot be reached", await Cli.RunAsync("", "conversations", "list", "--server", "http://127.0.0.1:1"));
         AssertRefused("--server", await Cli.RunAsync("", "conversations", "list", "--server", "nowhere"));

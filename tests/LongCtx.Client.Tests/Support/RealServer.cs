@@ -1,4 +1,5 @@
 using LongCtx.Api;
+using LongCtx.Conversations;
 using LongCtx.Conversations.Local;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
@@ -22,6 +23,9 @@ public sealed partial class RealServer : IAsyncLifetime
 
     public IReadOnlyList<ApiKey> Keys { get; init; } = [];
 
+    /// <summary>What is served instead of the host itself.</summary>
+    public Func<IConversationHost, IConversationHost> Around { get; init; } = host => host;
+
     /// <summary>With which the model ends a reply.</summary>
     public IEnumerable<int> StopTokens => model!.StopTokens;
 
@@ -35,7 +39,7 @@ public sealed partial class RealServer : IAsyncLifetime
         host = new(engine, [model], [], new() { Policy = new PolicyOptions("endless", 256) }, new() { Store = store, SaveInterval = TimeSpan.Zero });
         await host.ResumeAsync();
         ServerOptions options = new() { Urls = [Address.ToString().TrimEnd('/')], Log = LogLevel.None, Keys = Keys };
-        app = ServerHost.Build(options, host, api => (api.ShutdownGrace, api.Heartbeat) = (TimeSpan.Zero, TimeSpan.FromMilliseconds(100)));
+        app = ServerHost.Build(options, Around(host), api => (api.ShutdownGrace, api.Heartbeat) = (TimeSpan.Zero, TimeSpan.FromMilliseconds(100)));
         await app.StartAsync();
         Address = new(app.Urls.Single());
     }

@@ -56,9 +56,15 @@ export const keepsConversations = async () => (await (await send("/health")).jso
 export const listConversations = after => ask(`/v1/conversations?limit=40${after ? `&after=${after}` : ""}`);
 
 export const getConversation = id => ask(`/v1/conversations/${encodeURIComponent(id)}`);
-export const createConversation = (model, title) => ask("/v1/conversations", json({ model, metadata: { title } }));
+/** One that adapts learns from its own text. */
+export const createConversation = (model, title, adapts) => ask("/v1/conversations", json({ model, metadata: { title }, adapter: adapts ? {} : undefined }));
 export const deleteConversation = id => ask(`/v1/conversations/${id}`, { method: "DELETE" });
 export const cancelTurn = (id, turn) => ask(`/v1/responses/resp_${id.slice("conv_".length)}_${turn}/cancel`, { method: "POST" });
+
+export const getAdapter = id => ask(`/v1/conversations/${id}/adapter`);
+export const configureAdapter = (id, settings) => ask(`/v1/conversations/${id}/adapter`, json(settings));
+export const resetAdapter = id => ask(`/v1/conversations/${id}/adapter/reset`, { method: "POST" });
+export const disableAdapter = id => ask(`/v1/conversations/${id}/adapter`, { method: "DELETE" });
 
 /** Sends a turn; when this returns, it is stored. The key makes it run once, so it is sent again when the connection fails. */
 export async function submitTurn(conversation, { text, instructions, temperature }) {

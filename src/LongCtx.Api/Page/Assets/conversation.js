@@ -1,6 +1,7 @@
 // A chat that the server keeps. The page shows the journal and nothing else: what is not in it has not been said. So a reload, a lost connection or a
 // restarted server lose nothing, and several pages may look at the same conversation.
 
+import { AdapterCard } from "./adapter.js";
 import { cancelTurn, createConversation, deleteConversation, followEvents, getConversation, keepsConversations, listConversations, readTurnsBefore, submitTurn } from "./api.js";
 import { JournalWriter } from "./journal.js";
 import { showReply, showWindow } from "./meter.js";
@@ -20,6 +21,7 @@ export class StoredChat {
   #journal = null; // what is shown of the conversation
   #earliest = null; // the first turn that is shown, 0 when none before it is kept; null before anything is shown
   #frame = 0;
+  #adapter = new AdapterCard();
 
   constructor(transcript, page) {
     this.transcript = transcript;
@@ -32,7 +34,7 @@ export class StoredChat {
   /** Reads the list and the conversation that is open, also once more: another key may see others. */
   async start() {
     this.isKept = await keepsConversations().catch(() => false);
-    $("list").hidden = $("list-toggle").hidden = !this.isKept;
+    $("list").hidden = $("list-toggle").hidden = $("adapter").hidden = !this.isKept;
     if (!this.isKept) return;
     await this.#list();
     this.#stopReading();
@@ -54,7 +56,7 @@ export class StoredChat {
     try {
       let id = this.#id;
       if (!id) {
-        id = (await createConversation(model, text.slice(0, 80))).id;
+        id = (await createConversation(model, text.slice(0, 80), this.#adapter.isWanted)).id;
         history.pushState(null, "", `#${id}`);
         this.#open(id);
         this.#list();
@@ -76,6 +78,7 @@ export class StoredChat {
     this.#leave?.abort();
     [this.#id, this.#leave, this.#journal] = [null, null, null];
     $("connection").hidden = $("earlier").hidden = true;
+    this.#adapter.open(null);
     this.page.setRunning(null);
   }
 
@@ -120,15 +123,17 @@ export class StoredChat {
   #begin(policy) {
     this.transcript.clear();
     this.#journal = new JournalWriter(this.transcript, policy, this.page.showError);
+    this.#adapter.open(this.#id);
     this.#reach(null);
     this.page.setRunning(null);
   }
 
   #take(name, value) {
-    $("empty").hidden = true;
+    if (!name.startsWith("adapter_")) $("empty").hidden = true; // of what is learned nothing is shown in the chat
     if (this.#earliest === null) this.#reach(value.turn ?? 0);
     const { turn } = this.#journal;
     this.#journal.take(name, value);
+    this.#adapter.take(name, value);
     if (this.#journal.turn !== turn) this.#offerStop(this.#journal.turn);
   }
 

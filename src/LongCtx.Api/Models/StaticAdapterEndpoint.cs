@@ -4,7 +4,7 @@ using LongCtx.Api.Json;
 namespace LongCtx.Api.Models;
 
 /// <summary>/v1/adapters: static adapters while the server runs. They name directories of this machine, so they are its user's alone.</summary>
-internal sealed class AdapterEndpoint(ICompletionHost host, RequestBody body)
+internal sealed class StaticAdapterEndpoint(ICompletionHost host, RequestBody body)
 {
     IAdapterHost Adapters => (IAdapterHost)host;
 
