@@ -6,7 +6,17 @@ namespace LongCtx.Engine.Scheduling;
 /// <param name="Model">Whose weights stay as they are.</param>
 /// <param name="Tenant">Who pays for it.</param>
 /// <param name="State">The version before.</param>
-public sealed record TrainingRequest(DecoderModel Model, string Tenant, LoraState State, TrainingChunk Chunk, TrainingOptions Options);
+/// <param name="Chunk">What is learned, without a cache.</param>
+public sealed record TrainingRequest(DecoderModel Model, string Tenant, LoraState State, TrainingChunk Chunk, TrainingOptions Options)
+{
+    /// <summary>Where a cache may have been pinned for the chunk (<see cref="Sequence.PinChunks"/>): then it is learned against that. Null: it never is.</summary>
+    public PinnedChunk? Pinned { get; init; }
+}
+
+/// <param name="Sequence">Computed the chunk.</param>
+/// <param name="At">Where it was pinned.</param>
+/// <param name="Chunk">The same text as it follows that cache; the cache itself is filled in.</param>
+public sealed record PinnedChunk(Sequence Sequence, long At, TrainingChunk Chunk);
 
 /// <param name="Seconds">Of the engine's time.</param>
 public sealed record TrainingOutcome(TrainingResult Result, double Seconds);

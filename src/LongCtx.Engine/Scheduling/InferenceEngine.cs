@@ -31,7 +31,7 @@ public sealed partial class InferenceEngine : IAsyncDisposable
     {
         options.Validate();
         Options = options;
-        _training = new(options);
+        _training = new(options, Wake);
         _workers = new(options.Threads);
         _thread = new Thread(Loop) { Name = "longctx-engine", IsBackground = true };
         _thread.Start();

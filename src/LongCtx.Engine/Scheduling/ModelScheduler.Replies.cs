@@ -136,6 +136,7 @@ internal sealed partial class ModelScheduler
 
         s.Pending = -1;
         s.Cache.Truncate(target);
+        s.Pins.Truncate(target);
         s.UpdateState();
     }
 }

@@ -57,6 +57,7 @@ internal sealed partial class ModelScheduler
         sequence.IsPinned = false;
         sequence.IsDropped = true;
         _idle.Remove(sequence);
+        sequence.Pins.Clear();
         sequence.Cache.Dispose();
         PublishBlocksUsed();
     }

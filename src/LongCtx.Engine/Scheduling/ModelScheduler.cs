@@ -157,7 +157,7 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
         int room = _runner.StepTokensMax;
         foreach (Generation g in _running) // decoding first: nobody waits for another's prompt longer than one step
         {
-            if (g.IsPrefilling || room == 0 || !HasRoom(g) || g.Sequence.Adapters.Advance(g.Sequence.Cache) == 0) continue;
+            if (g.IsPrefilling || room == 0 || !HasRoom(g) || TokensToBoundary(g.Sequence) == 0) continue;
             _one[0] = g.Sequence.Pending;
             _scheduled.Add((g, _batch.Add(g.Sequence.Cache, _one, LogitsKind.Last)));
             room--;
@@ -170,10 +170,13 @@ internal sealed partial class ModelScheduler(InferenceEngine engine, DecoderMode
         }
     }
 
+    /// <summary>How many tokens may be computed at once: none beyond a change of the adapter, or the beginning of a chunk that is to be learned.</summary>
+    int TokensToBoundary(Sequence s) => Math.Min(s.Adapters.Advance(s.Cache), s.Pins.Advance(s.Cache, () => MakeRoom(newcomer: null)));
+
     void AddPromptChunk(Generation g, ref int room)
     {
         int pending = g.Sequence.Pending >= 0 ? 1 : 0;
-        int most = Math.Min(Math.Min(engine.Options.PrefillChunk, room), g.Sequence.Adapters.Advance(g.Sequence.Cache));
+        int most = Math.Min(Math.Min(engine.Options.PrefillChunk, room), TokensToBoundary(g.Sequence));
         int count = Math.Min(most - pending, g.Unfed);
         if (count < 0 || count + pending == 0) return;
         // Only those of the chunk: a generation that is cancelled leaves no turn behind that never came.

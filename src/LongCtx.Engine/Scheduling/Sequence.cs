@@ -84,6 +84,17 @@ public sealed class Sequence
     /// <summary>The hold at a token ends, and nothing changes.</summary>
     public void CancelAdapter(long at) => _engine.Post(() => Adapters.Release(at, changes: false, null));
 
+    /// <summary>
+    /// From now on the cache is pinned wherever a chunk begins, until <see cref="InferenceEngine.TrainAsync"/> has used it, a later chunk takes its place or there
+    /// is no room for it.
+    /// </summary>
+    /// <param name="first">Token of the sequence at which a chunk begins.</param>
+    /// <param name="chunk">Its length; 0 pins nothing any more.</param>
+    public void PinChunks(long first, int chunk) => _engine.Post(() =>
+    {
+        if (!IsDropped) Pins.Set(first, chunk);
+    });
+
     /// <summary>On the caller's thread: the engine does not wait for it.</summary>
     void Prepare(LoraWeights? adapter)
     {
@@ -113,6 +124,9 @@ public sealed class Sequence
     bool _dropped;
 
     internal KvSequence Cache { get; }
+
+    /// <summary>Caches of chunks that are to be learned.</summary>
+    internal ChunkPins Pins { get; } = new();
 
     /// <summary>Changes of the version to come.</summary>
     internal AdapterSchedule Adapters { get; } = new();

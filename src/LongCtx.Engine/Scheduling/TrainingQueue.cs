@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using LongCtx.Engine.Cache;
 using LongCtx.Engine.Training;
 
 namespace LongCtx.Engine.Scheduling;
@@ -11,8 +12,11 @@ internal sealed class TrainingJob(TrainingRequest request, CancellationToken can
 
     public TaskCompletionSource<TrainingOutcome> Completion { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>Null until it is its turn.</summary>
-    public TrainingRun? Run { get; set; }
+    /// <summary>Null until it is its turn; begun on another thread, because that allocates much.</summary>
+    public Task<TrainingRun>? Run { get; set; }
+
+    /// <summary>What the chunk is learned against; given back when the run ends.</summary>
+    public KvSequence? Cache { get; set; }
 
     public double Seconds { get; set; }
 }
@@ -21,7 +25,7 @@ internal sealed class TrainingJob(TrainingRequest request, CancellationToken can
 /// Updates that wait to be trained, and the one that is. Whose tenant has had the least time comes next; one that has used up its share waits until time has
 /// passed. Engine thread only.
 /// </summary>
-internal sealed class TrainingQueue(EngineOptions options)
+internal sealed class TrainingQueue(EngineOptions options, Action wake)
 {
     /// <summary>How much of its share a tenant may save up, or overdraw, in seconds of the engine.</summary>
     const double BurstSeconds = 10;
@@ -49,13 +53,15 @@ internal sealed class TrainingQueue(EngineOptions options)
             return false;
         }
 
+        if (job.Run is null) Begin(job);
+        if (!job.Run!.IsCompleted) return false; // its end wakes the engine
         long start = Stopwatch.GetTimestamp();
         try
         {
-            job.Run ??= job.Request.Model.Runner.TrainBegin(job.Request.State, job.Request.Chunk, job.Request.Options);
-            bool hasEnded = job.Run.Slice(options.TrainingSlice);
+            TrainingRun run = job.Run.GetAwaiter().GetResult();
+            bool hasEnded = run.Slice(options.TrainingSlice);
             job.Seconds += Charge(job.Request.Tenant, start);
-            if (hasEnded) End(job, () => job.Completion.SetResult(new(job.Run.Result, job.Seconds)));
+            if (hasEnded) End(job, () => job.Completion.SetResult(new(run.Result, job.Seconds)));
         }
         catch (ArgumentException e)
         {
@@ -69,9 +75,23 @@ internal sealed class TrainingQueue(EngineOptions options)
         return true;
     }
 
+    void Begin(TrainingJob job)
+    {
+        TrainingRequest request = job.Request;
+        TrainingChunk chunk = request.Chunk;
+        if (request.Pinned is { Sequence.IsDropped: false } pinned && (job.Cache = pinned.Sequence.Pins.Take(pinned.At)) is { } cache) chunk = pinned.Chunk with { Cache = cache };
+        job.Run = Task.Run(() => request.Model.Runner.TrainBegin(request.State, chunk, request.Options));
+        job.Run.ContinueWith(_ => wake(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+    }
+
     public void FailAll(LongCtxException reason)
     {
-        if (_current is { } job) End(job, () => job.Completion.TrySetException(reason));
+        if (_current is { } job)
+        {
+            ((IAsyncResult?)job.Run)?.AsyncWaitHandle.WaitOne(); // it uses what is disposed next
+            End(job, () => job.Completion.TrySetException(reason));
+        }
+
         foreach (TrainingJob waiting in _waiting) waiting.Completion.TrySetException(reason);
         _waiting.Clear();
     }
@@ -85,7 +105,7 @@ internal sealed class TrainingQueue(EngineOptions options)
 
     void DropCancelled()
     {
-        if (_current is { Cancellation.IsCancellationRequested: true } job) End(job, () => job.Completion.SetCanceled(job.Cancellation));
+        if (_current is { Cancellation.IsCancellationRequested: true, Run: null or { IsCompleted: true } } job) End(job, () => job.Completion.SetCanceled(job.Cancellation));
         for (int i = _waiting.Count - 1; i >= 0; i--)
         {
             if (!_waiting[i].Cancellation.IsCancellationRequested) continue;
@@ -97,7 +117,8 @@ internal sealed class TrainingQueue(EngineOptions options)
     void End(TrainingJob job, Action report)
     {
         _current = null;
-        job.Run?.Dispose();
+        if (job.Run is { IsCompletedSuccessfully: true } run) run.Result.Dispose();
+        job.Cache?.Dispose();
         report();
     }
 

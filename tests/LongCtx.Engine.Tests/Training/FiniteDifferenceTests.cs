@@ -89,4 +89,19 @@ public sealed class FiniteDifferenceTests(ITestOutputHelper output)
         Assert.Equal(expected.Losses[0], result.Losses[0], tolerance);
         Assert.True(deviation < tolerance, $"the gradients deviate by {deviation} of their norm");
     }
+
+    /// <summary>GGUF files of Llama models hold the rows of q and k interleaved: the way back has to undo that as the way forward does.</summary>
+    [Fact]
+    public void Gradients_OfInterleavedQueriesAndKeys_AreThoseOfTheSameModelInOrder()
+    {
+        DecoderConfig config = TrainingModel.Blocks with { Architecture = "llama" };
+        using var interleaved = new TrainingModel(config, format: ModelFormat.Gguf);
+        using var ordered = new TrainingModel(config);
+        Assert.True(interleaved.Source.QueryKeyRowsInterleaved);
+        Assert.False(ordered.Source.QueryKeyRowsInterleaved);
+        TrainingChunk chunk = new(TrainingModel.Tokens(config, 100), 40);
+        interleaved.Train(interleaved.State(4), chunk, new() { Epochs = 1 });
+        ordered.Train(ordered.State(4), chunk, new() { Epochs = 1 });
+        Assert.Equal(TrainingModel.Numbers(ordered.Trainer.Gradient!), TrainingModel.Numbers(interleaved.Trainer.Gradient!));
+    }
 }

@@ -29,16 +29,17 @@ internal sealed class TrainingModel : IDisposable
 
     readonly Random _random = new(Seed);
 
-    public TrainingModel(DecoderConfig config, TensorType type = TensorType.F32, TensorType? dequantized = null, int threads = 2)
+    public TrainingModel(DecoderConfig config, TensorType type = TensorType.F32, TensorType? dequantized = null, int threads = 2, ModelFormat format = ModelFormat.HuggingFace)
     {
         List<TestTensor> tensors = [];
         foreach (var (slot, layer, shape) in ModelShapes.Of(config))
         {
-            string name = TensorNames.OfDecoder(ModelFormat.HuggingFace, slot, layer)!;
+            string name = TensorNames.OfDecoder(format, slot, layer)!;
             bool isMatrix = shape.Length > 1, isNorm = slot is TensorSlot.AttentionNorm or TensorSlot.FeedForwardNorm or TensorSlot.OutputNorm or TensorSlot.QueryNorm or TensorSlot.KeyNorm;
             var values = new float[shape.Aggregate(1L, (a, b) => a * b)];
             float spread = isMatrix ? 1.5f / MathF.Sqrt(shape[1]) : 0.3f;
             for (int i = 0; i < values.Length; i++) values[i] = (isNorm ? 1 : 0) + spread * (2 * _random.NextSingle() - 1);
+            if (format == ModelFormat.Gguf && slot is (TensorSlot.Query or TensorSlot.Key)) values = Interleave(values, config.HeadDimension, config.HiddenSize);
             TestTensor tensor = TestTensor.Of(name, isMatrix ? type : TensorType.F32, shape, values);
             if (isMatrix && dequantized is { } plain)
             {
@@ -49,9 +50,22 @@ internal sealed class TrainingModel : IDisposable
             tensors.Add(tensor);
         }
 
-        Source = new("memory", ModelFormat.HuggingFace, new MemoryModelFile(tensors), config, null);
+        Source = new("memory", format, new MemoryModelFile(tensors), config, null);
         Runner = CpuModelRunner.Load(Source, threads, 1 << 20);
         Trainer = new(Runner);
+    }
+
+    /// <summary>As llama.cpp's converter does it: of a head of d rows, rows i and i + d/2 become file rows 2i and 2i + 1.</summary>
+    static float[] Interleave(float[] matrix, int d, int columns)
+    {
+        var file = new float[matrix.Length];
+        for (int row = 0; row < matrix.Length / columns; row++)
+        {
+            int i = row % d, to = row - i + (i < d / 2 ? 2 * i : 2 * (i - d / 2) + 1);
+            matrix.AsSpan(row * columns, columns).CopyTo(file.AsSpan(to * columns));
+        }
+
+        return file;
     }
 
     public ModelSource Source { get; }

@@ -54,6 +54,7 @@ internal sealed class ConversationCache(
         (Sequence sequence, LogPart feed, RestoreGrade? restored) = await TakeAsync(state, tail, weights, cancellation).ConfigureAwait(false);
         (LoraWeights? now, AdapterSwitch[] later) = weights.From(feed.Start - (sequence.HasPending ? 1 : 0), _skipped);
         sequence.SetAdapters(now, later);
+        if (state.Adapter is { IsEnabled: true, Settings: { Mode: AdapterSettings.Cached } settings } learning) sequence.PinChunks(learning.TrainedTo - 1 - _skipped, settings.Chunk);
         return (sequence, feed, restored);
     }
 
@@ -94,6 +95,9 @@ internal sealed class ConversationCache(
         long at = await sequence.HoldAdapterAsync(ahead).ConfigureAwait(false);
         return at < 0 ? null : (sequence, at, _skipped + at);
     }
+
+    /// <summary>The sequence and where a token of the log stands in it; null where there is none, or it left the token out.</summary>
+    public (Sequence Sequence, long At)? Find(long token) => _sequence is { IsHeld: true } sequence && token > _skipped ? (sequence, token - _skipped) : null;
 
     /// <summary>Number of the version that the oldest key in the window was computed under; 0 for the base, or one that is too old to be known.</summary>
     public int OldestVersion(AdapterState state) => _sequence is { } sequence ? state.Versions.FirstOrDefault(v => v.Digest == sequence.OldestAdapter)?.Number ?? 0 : state.Current.Number;

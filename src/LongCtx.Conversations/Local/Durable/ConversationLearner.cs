@@ -100,7 +100,7 @@ internal sealed class ConversationLearner(
     async Task<(AdapterUpdate Update, LoraState? Learned)> TrainAsync(ConversationState state, AdapterState adapter, (long From, long To) range, CancellationToken cancellation)
     {
         AdapterSettings settings = adapter.Settings;
-        long first = Math.Max(0, range.From - settings.Prefix);
+        long first = Math.Max(0, range.From - Math.Max(settings.Prefix, settings.Mode == AdapterSettings.Cached ? 1 : 0));
         long before = await LogPart.FirstEventAsync(services.Store, key, first, state.Seq, cancellation).ConfigureAwait(false);
         LogPart text = await LogPart.ReadAsync(services.Store, key, before, first, range.To, cancellation).ConfigureAwait(false);
         LoraState current = adapter.Current.Number == 0 ? LoraState.Create(LayoutOf(settings), SeedOf(key))
@@ -112,7 +112,10 @@ internal sealed class ConversationLearner(
             LearningRate = settings.LearningRate, WeightDecay = settings.WeightDecay, GradientClip = settings.GradientClip > 0 ? settings.GradientClip : null,
             WarmUpChunks = settings.WarmUp, Dropout = settings.Dropout, Epochs = settings.Epochs, ScoresBase = true,
         };
-        TrainingOutcome outcome = await services.Engine.TrainAsync(new(model, key.Tenant, current, chunk, options), cancellation).ConfigureAwait(false);
+        var request = new TrainingRequest(model, key.Tenant, current, chunk, options);
+        if (settings.Mode == AdapterSettings.Cached && range.From > first && cache.Find(range.From - 1) is var (sequence, at)) // with the token before the chunk, whose keys are not there yet
+            request = request with { Pinned = new(sequence, at, chunk with { Tokens = chunk.Tokens[(int)(range.From - 1 - first)..], FirstLabel = 1 }) };
+        TrainingOutcome outcome = await services.Engine.TrainAsync(request, cancellation).ConfigureAwait(false);
         TrainingResult result = outcome.Result;
         var update = new AdapterUpdate(range.From, range.To, result.State is null ? 0 : adapter.Newest + 1, [.. result.Losses.Where(double.IsFinite)], result.BaseLoss ?? 0, outcome.Seconds)
         {
