@@ -9,6 +9,7 @@ internal static class EvalCommand
         EvalPerplexityCommand.Create(terminal),
         EvalPasskeyCommand.Create(terminal),
         EvalFreeCommand.Create(terminal),
+        EvalTempLoraCommand.Create(terminal),
         EvalTempLoraCostCommand.Create(terminal),
     };
 }

@@ -39,7 +39,7 @@ internal sealed class TempLora(CpuModelRunner runner, int[] text, TempLoraSetup 
 {
     const int HeldOutPart = 10;
 
-    /// <summary>Where figures by position are cut.</summary>
+    /// <summary>Where figures by position are cut: a chunk counts where it begins.</summary>
     static readonly int[] s_cuts = [0, 20_000, 50_000, 100_000, 200_000, 300_000, 500_000, int.MaxValue];
 
     readonly LoraTrainer _trainer = new(runner);
@@ -51,7 +51,7 @@ internal sealed class TempLora(CpuModelRunner runner, int[] text, TempLoraSetup 
     /// <param name="cancellation">Ends it between chunks.</param>
     public TempLoraReport Measure(LoraState state, TempLoraCost cost, Action<long> progress, CancellationToken cancellation)
     {
-        var ranges = new List<(int From, int To, double Base, double Lora)>();
+        var ranges = new List<(int Cut, int Tokens, double Base, double Lora)>();
         double trained = 0, flops = 0;
         int rejected = 0;
         long began = Stopwatch.GetTimestamp();
@@ -63,8 +63,8 @@ internal sealed class TempLora(CpuModelRunner runner, int[] text, TempLoraSetup 
             using KvSequence? before = setup.IsCached ? _lora.Before(start, adapter).Fork() : null;
             double adapted = _lora.Score(start, setup.Chunk, adapter);
             int range = Array.FindLastIndex(s_cuts, cut => cut <= start);
-            if (ranges.Count > 0 && ranges[^1].From == s_cuts[range]) ranges[^1] = (ranges[^1].From, start + setup.Chunk, ranges[^1].Base + plain, ranges[^1].Lora + adapted);
-            else ranges.Add((s_cuts[range], start + setup.Chunk, plain, adapted));
+            if (ranges.Count > 0 && ranges[^1].Cut == range) ranges[^1] = (range, ranges[^1].Tokens + setup.Chunk, ranges[^1].Base + plain, ranges[^1].Lora + adapted);
+            else ranges.Add((range, setup.Chunk, plain, adapted));
 
             TrainingResult learned = Learn(state, start, before, ref trained);
             flops += learned.Flops.Total;
@@ -74,14 +74,8 @@ internal sealed class TempLora(CpuModelRunner runner, int[] text, TempLoraSetup 
         }
 
         double seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
-        int scored = (text.Length - setup.Chunk) / setup.Chunk * setup.Chunk, first = setup.Chunk;
-        var byPosition = new List<TempLoraRange>();
-        foreach ((int from, int to, double plain, double adapted) in ranges)
-        {
-            byPosition.Add(new(from, to, Math.Exp(plain / (to - first)), Math.Exp(adapted / (to - first))));
-            first = to;
-        }
-
+        int scored = ranges.Sum(r => r.Tokens), end = setup.Chunk + scored;
+        TempLoraRange[] byPosition = [.. ranges.Select(r => new TempLoraRange(s_cuts[r.Cut], Math.Min(s_cuts[r.Cut + 1], end), Math.Exp(r.Base / r.Tokens), Math.Exp(r.Lora / r.Tokens)))];
         double basePpl = Math.Exp(ranges.Sum(r => r.Base) / scored), loraPpl = Math.Exp(ranges.Sum(r => r.Lora) / scored);
         (long tokens, long keys) = _base.Work;
         double scoring = 2 * cost.Weights * tokens + 4.0 * cost.Layers * cost.Width * keys;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using LongCtx.Engine.Adapters;
 
 namespace LongCtx.Cli.Options;
 
@@ -45,7 +46,7 @@ internal sealed class AdapterChoice
         MaxStale = result.GetValue(_maxStale),
     };
 
-    static Option<string[]?> Targets()
+    public static Option<string[]?> Targets()
     {
         string all = string.Join(',', AdapterSettings.AllTargets);
         var option = new Option<string[]?>("--targets") { Description = $"Projections that are adapted, of {all}. Unset: all.", HelpName = "NAME,NAME,..." };
@@ -60,7 +61,7 @@ internal sealed class AdapterChoice
         return option;
     }
 
-    static Option<string> Mode()
+    public static Option<string> Mode()
     {
         var option = new Option<string>("--mode")
         {
@@ -70,4 +71,7 @@ internal sealed class AdapterChoice
         option.AcceptOnlyFromAmong(AdapterSettings.Recompute, AdapterSettings.Cached);
         return option;
     }
+
+    /// <summary>All of them where none are named.</summary>
+    public static LoraTargets TargetsOf(string[]? names) => names is not { Length: > 0 } ? LoraTargets.All : names.Aggregate(LoraTargets.None, (all, name) => all | LoraNames.Of(name));
 }

@@ -162,17 +162,8 @@ internal sealed class ConversationLearner(
         return await settled.Task.WaitAsync(cancellation).ConfigureAwait(false);
     }
 
-    LoraLayout LayoutOf(AdapterSettings settings)
-    {
-        var targets = LoraTargets.None;
-        foreach (string name in settings.Targets)
-            targets |= name switch
-            {
-                "q" => LoraTargets.Query, "k" => LoraTargets.Key, "v" => LoraTargets.Value, "o" => LoraTargets.Output,
-                "gate" => LoraTargets.Gate, "up" => LoraTargets.Up, _ => LoraTargets.Down,
-            };
-        return new(model.Config, settings.Rank, settings.Alpha, targets);
-    }
+    LoraLayout LayoutOf(AdapterSettings settings) =>
+        new(model.Config, settings.Rank, settings.Alpha, settings.Targets.Aggregate(LoraTargets.None, (all, name) => all | LoraNames.Of(name)));
 
     /// <summary>The same conversation learns the same from the same text.</summary>
     static ulong SeedOf(ConversationKey key) => BitConverter.ToUInt64(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(key.Id)));
