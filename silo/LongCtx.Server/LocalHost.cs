@@ -50,7 +50,12 @@ public static class LocalHost
     static LocalHostOptions HostOptions(ServerOptions options)
     {
         var defaults = new LocalHostOptions { Policy = new(options.Policy, options.Capacity) };
-        return defaults with { ReplyTokensMax = options.MaxReply ?? defaults.ReplyTokensMax };
+        return defaults with
+        {
+            ReplyTokensMax = options.MaxReply ?? defaults.ReplyTokensMax,
+            TrainingShare = options.TrainingShare / 100.0 ?? defaults.TrainingShare,
+            TrainingSlice = options.TrainingSlice is { } slice ? TimeSpan.FromMilliseconds(slice) : defaults.TrainingSlice,
+        };
     }
 
     /// <summary>NAME=DIR or MODEL:NAME=DIR.</summary>
@@ -87,7 +92,7 @@ public static class LocalHost
     public static async Task<ModelHost> OpenModelsAsync(IReadOnlyList<string> models, LocalHostOptions options, int? threads, bool withEncoder, IReadOnlyList<string>? adapters = null)
     {
         var defaults = new EngineOptions();
-        var engine = new InferenceEngine(defaults with { Threads = threads ?? defaults.Threads });
+        var engine = new InferenceEngine(defaults with { Threads = threads ?? defaults.Threads, TrainingShare = options.TrainingShare, TrainingSlice = options.TrainingSlice });
         try
         {
             var catalog = ModelCatalog.Default();

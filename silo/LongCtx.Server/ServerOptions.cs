@@ -50,6 +50,12 @@ public sealed record ServerOptions
     /// <summary>Tokens after which a reply ends that was asked for without a limit; null is the host's own default.</summary>
     public int? MaxReply { get; init; }
 
+    /// <summary>Most of the engine's time that adapters of one tenant may learn, in percent; 0: conversations do not learn here. Null is the engine's own default.</summary>
+    public int? TrainingShare { get; init; }
+
+    /// <summary>Milliseconds by which learning may delay everybody's next token; null is the engine's own default.</summary>
+    public int? TrainingSlice { get; init; }
+
     /// <summary>Who may use the API. None is whoever can connect, which is then this machine only.</summary>
     public IReadOnlyList<ApiKey> Keys { get; init; } = [];
 
@@ -73,6 +79,8 @@ public sealed record ServerOptions
         Check(Data is null || Data.Trim().Length > 0, "data", "a directory must be named, or none");
         Check(RetainEvents >= 0, "retain-events", $"it must be 0 (keep all) or more, not {RetainEvents}");
         Check(MaxReply is null or >= 1, "max-reply", $"it must be at least 1 token, not {MaxReply}");
+        Check(TrainingShare is null or (>= 0 and <= 100), "training-share", $"it must be 0 (nothing is learned) to 100 percent, not {TrainingShare}");
+        Check(TrainingSlice is null or (>= 1 and <= 1000), "training-slice", $"it must be 1 to 1000 milliseconds, not {TrainingSlice}");
         ApiKey.Validate(Keys);
         Check(!AllowRemote || Keys.Count > 0, "allow-remote", "without API keys only this machine may connect; make a key with --new-key TENANT and configure it as 'keys'");
         Check(Models.All(m => m.Trim().Length > 0), "model", "a model name or path must not be empty");

@@ -27,6 +27,8 @@ public static class ServerProcess
                               the last second), strict (power loss) (standard)
           --retain-events N   events of a conversation that are kept at least (0: all). Older ones go at turn ends, but for those in the window
           --max-reply TOKENS  where a reply ends that was asked for without a limit (4096)
+          --training-share N  percent of the time that one tenant's conversations may learn, 0: none learns (100)
+          --training-slice MS by so much learning may delay everybody's next token (10)
           --keys JSON         API keys as [{"tenant": "alice", "sha256": "...", "name": "laptop", "max_conversations": 1000, "max_live_turns": 8}];
                               better kept in longctx.json. The last three are optional. Without keys only this machine may connect
           --new-key TENANT    makes a key, prints it and what to configure for it, and ends

@@ -17,7 +17,7 @@ internal sealed class ServerSettings
     const string EnvironmentPrefix = "LONGCTX_";
     public const string FileName = "longctx.json";
 
-    public static readonly IReadOnlyList<string> Names = ["urls", "model", "adapter", "policy", "capacity", "threads", "data", "durability", "retain-events", "max-reply", "keys", "allow-remote", "max-body-mib", "otlp", "log"];
+    public static readonly IReadOnlyList<string> Names = ["urls", "model", "adapter", "policy", "capacity", "threads", "data", "durability", "retain-events", "max-reply", "training-share", "training-slice", "keys", "allow-remote", "max-body-mib", "otlp", "log"];
 
     static readonly JsonSerializerOptions KeyJson = new()
     {
@@ -124,6 +124,8 @@ internal sealed class ServerSettings
             Durability = One("durability") is { } durability ? DurabilityOf(durability) : defaults.Durability,
             RetainEvents = Integer("retain-events") ?? defaults.RetainEvents,
             MaxReply = Integer("max-reply"),
+            TrainingShare = Integer("training-share"),
+            TrainingSlice = Integer("training-slice"),
             Keys = Keys() ?? defaults.Keys,
             AllowRemote = Flag("allow-remote") ?? defaults.AllowRemote,
             MaxBodyMebibytes = Integer("max-body-mib") ?? defaults.MaxBodyMebibytes,

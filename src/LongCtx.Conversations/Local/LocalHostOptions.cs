@@ -1,4 +1,5 @@
 using LongCtx.Engine.Cache;
+using LongCtx.Engine.Scheduling;
 
 namespace LongCtx.Conversations.Local;
 
@@ -26,4 +27,10 @@ public sealed record LocalHostOptions
             throw new LongCtxException(ErrorCode.InvalidRequest,
                 $"cached sequences = {CachedSequencesMax} is out of range: 1 to {CachedSequencesLimit}", "cached_sequences");
     }
+
+    /// <summary>As <see cref="EngineOptions.TrainingShare"/>.</summary>
+    public double TrainingShare { get; init; } = new EngineOptions().TrainingShare;
+
+    /// <summary>As <see cref="EngineOptions.TrainingSlice"/>.</summary>
+    public TimeSpan TrainingSlice { get; init; } = new EngineOptions().TrainingSlice;
 }

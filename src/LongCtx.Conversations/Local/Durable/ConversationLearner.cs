@@ -35,10 +35,21 @@ internal sealed class ConversationLearner(
     /// <summary>Whether a chunk is being learned.</summary>
     public bool IsLearning => !_job.IsCompleted;
 
+    /// <exception cref="LongCtxException">It cannot be honoured here.</exception>
+    public void Require(AdapterSettings settings)
+    {
+        if (!CanLearn) throw Refusals.Invalid("conversations do not learn on this server: it was started with --training-share 0", "adapter");
+        int seen = settings.Prefix + settings.Chunk;
+        if (settings.Mode == AdapterSettings.Recompute && seen > model.TrainedLength)
+            throw Refusals.Invalid($"prefix {settings.Prefix} and chunk {settings.Chunk} are {seen} tokens, and {model.Name} was trained on {model.TrainedLength}: make them shorter", "adapter.chunk");
+    }
+
+    bool CanLearn => services.Engine.Options.TrainingShare > 0;
+
     /// <summary>After everything that was stored: begins the next chunk when there is one and none is under way.</summary>
     public void Consider(ConversationState state)
     {
-        if (IsLearning || leaving.IsCancellationRequested || state.Adapter is not { } adapter || state.Policy is null) return;
+        if (IsLearning || !CanLearn || leaving.IsCancellationRequested || state.Adapter is not { } adapter || state.Policy is null) return;
         if (adapter.NextChunk(state.Tokens, PolicyOptions.ParseRule(state.Policy).Capacity) is not { } range) return;
         var cancel = _cancel = CancellationTokenSource.CreateLinkedTokenSource(leaving);
         Task<bool> job = Task.Run(async () =>

@@ -114,6 +114,7 @@ public sealed class ConversationOwner
     {
         settings.Validate();
         if (_decoder.Adapter is not null) throw Refusals.Invalid($"model {_decoder.Name} carries an adapter of its own: conversations that are to learn need the model by itself, {_decoder.Model.Name}", "adapter");
+        _learner.Require(settings);
         return AskAsync<AdapterInfo>(true, request =>
         {
             if (_machine.State.Adapter is { IsEnabled: true } adapter && adapter.Settings.IsSameAs(settings)) request.Answer.TrySetResult(adapter.ToInfo());
