@@ -2,7 +2,6 @@ using System.Globalization;
 using System.IO.Compression;
 using System.Text.Json;
 using LongCtx.Api.Json;
-using LongCtx.Api.Routing;
 
 namespace LongCtx.Api.Conversations;
 

@@ -1,6 +1,7 @@
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using LongCtx.Client.Tests;
 using Microsoft.Playwright;
 using static Microsoft.Playwright.Assertions;
@@ -79,6 +80,22 @@ public sealed class AdapterPageTests(Browser browser) : IClassFixture<Browser>, 
     }
 
     [Fact]
+    public async Task Curve_ServerRemembersNothing_IsDrawnFromTheJournal()
+    {
+        string id = await ImportAsync(server);
+        JsonNode forgotten = JsonNode.Parse((await AdapterAsync(server, id)).GetRawText())!;
+        forgotten["history"] = new JsonArray();
+        IPage page = await OpenAsync(server);
+        await page.RouteAsync("**/adapter", route => route.FulfillAsync(new() { ContentType = "application/json", Body = forgotten.ToJsonString() }));
+        await page.GotoAsync(new Uri(server.Address, "#" + id).ToString());
+        await Expect(page.Locator("#adapter-plot circle.lora")).ToHaveCountAsync(3);
+        await Expect(page.Locator("#adapter-plot path.rejected")).ToHaveCountAsync(1);
+        await page.GetByRole(AriaRole.Button, new() { Name = "New chat" }).ClickAsync();
+        await Expect(page.Locator("#adapter-curve")).ToBeHiddenAsync();
+        Assert.Empty(problems);
+    }
+
+    [Fact]
     public async Task Forget_OfWhatWasLearned_AsksAndResets()
     {
         await using RealServer learned = new() { Around = LearnedHost.Around };
@@ -132,10 +149,9 @@ public sealed class AdapterPageTests(Browser browser) : IClassFixture<Browser>, 
         // Short replies: a switch waits for their end.
         await page.RouteAsync("**/v1/responses", route =>
         {
-            using JsonDocument body = JsonDocument.Parse(route.Request.PostData!);
-            Dictionary<string, object> fields = body.RootElement.EnumerateObject().ToDictionary(p => p.Name, p => (object)p.Value.Clone(), StringComparer.Ordinal);
-            fields["max_output_tokens"] = 8;
-            return route.ContinueAsync(new() { PostData = JsonSerializer.SerializeToUtf8Bytes(fields) });
+            JsonNode body = JsonNode.Parse(route.Request.PostData!)!;
+            body["max_output_tokens"] = 8;
+            return route.ContinueAsync(new() { PostData = Encoding.UTF8.GetBytes(body.ToJsonString()) });
         });
         return page;
     }

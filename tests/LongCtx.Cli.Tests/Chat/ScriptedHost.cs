@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using LongCtx.Conversations;
 
 namespace LongCtx.Cli.Tests.Chat;
 

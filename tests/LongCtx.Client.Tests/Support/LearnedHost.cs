@@ -1,5 +1,4 @@
 using System.Reflection;
-using LongCtx.Conversations;
 
 namespace LongCtx.Client.Tests;
 

@@ -1,5 +1,4 @@
 using LongCtx.Api;
-using LongCtx.Conversations;
 using LongCtx.Conversations.Local;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Scheduling;
