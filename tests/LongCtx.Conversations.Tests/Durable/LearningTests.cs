@@ -190,6 +190,52 @@ public sealed class LearningTests : IDisposable
         Assert.Equal(0, (await second.Host.GetAdapterAsync(Tenant, id)).Version);
     }
 
+    /// <summary>One chunk behind, and the window is computed anew: at most that version and the one before it are in it, and a restore does the same.</summary>
+    [Fact]
+    public async Task AWindowThatGrewTooOld_IsComputedAnew()
+    {
+        var store = new NaiveStore();
+        await using DurableHost host = await DurableHost.OpenAsync(store);
+        string id = await LearnAsync(host, 4, s_settings with { MaxStale = 1 });
+        AdapterUpdated[] updates = [.. (await host.EventsAsync(id)).OfType<AdapterUpdated>()];
+        Assert.Contains(updates, u => u is { IsRefill: true, Version: > 0 });
+        Turn live = await host.SayAsync(id, "last", "And then?", 12);
+        NaiveStore crashed = store.Copy();
+        Assert.Equal(RestoreGrade.Refill, live.Usage.Restored);
+        await using DurableHost next = await DurableHost.OpenAsync(crashed);
+        Assert.Equal((await host.SayAsync(id, "more", "What more?", 12)).Text, (await next.SayAsync(id, "more", "What more?", 12)).Text);
+    }
+
+    [Fact]
+    public async Task LearnedAgainstTheLiveCache_VersionsFollowOneAnotherToo()
+    {
+        var store = new NaiveStore();
+        await using DurableHost host = await DurableHost.OpenAsync(store);
+        string id = await LearnAsync(host, 2, s_settings with { Mode = AdapterSettings.Cached, Prefix = 0 });
+        AdapterUpdated[] updates = [.. (await host.EventsAsync(id)).OfType<AdapterUpdated>()];
+        Assert.True(updates.Length >= 2);
+        NaiveStore crashed = store.Copy();
+        string live = (await host.SayAsync(id, "last", "And then?", 12)).Text;
+        await using DurableHost next = await DurableHost.OpenAsync(crashed);
+        Assert.Equal(live, (await next.SayAsync(id, "last", "And then?", 12)).Text);
+
+        // Without a prefix, learning a chunk by itself starts from a higher loss than learning it behind what the cache holds.
+        await using DurableHost twin = await DurableHost.OpenAsync(new NaiveStore());
+        string bare = await LearnAsync(twin, 2, s_settings with { Prefix = 0 });
+        AdapterUpdate second = (await twin.EventsAsync(bare)).OfType<AdapterUpdated>().ElementAt(1).Update!;
+        Assert.True(updates[1].Update!.BaseLoss < second.BaseLoss - 0.02, $"{updates[1].Update!.BaseLoss} against {second.BaseLoss}");
+    }
+
+    [Fact]
+    public async Task AServerThatDoesNotTrain_RefusesToBeAsked()
+    {
+        await using DurableHost host = await DurableHost.OpenAsync(new NaiveStore(), trainingShare: 0);
+        string id = await host.CreateAsync();
+        var refusal = await Assert.ThrowsAsync<LongCtxException>(() => host.Host.ConfigureAdapterAsync(Tenant, id, s_settings).AsTask());
+        Assert.Contains("--training-share", refusal.Message);
+        Assert.Equal("adapter", refusal.Parameter);
+    }
+
     [Fact]
     public async Task SettingsThatCannotBeHonoured_AreRefused()
     {
@@ -198,6 +244,7 @@ public sealed class LearningTests : IDisposable
         Assert.Equal("adapter.rank", (await RefusedAsync(s_settings with { Rank = 0 })).Parameter);
         Assert.Equal("adapter.targets", (await RefusedAsync(s_settings with { Targets = ["q", "x"] })).Parameter);
         Assert.Equal("adapter.learning_rate", (await RefusedAsync(s_settings with { LearningRate = double.NaN })).Parameter);
+        Assert.Equal("adapter.chunk", (await RefusedAsync(s_settings with { Chunk = 512, Prefix = 512 })).Parameter); // more than the model was trained on
         Assert.Equal(ErrorCode.Conflict, (await RefusedAsync(s_settings with { Rank = 8, Alpha = 8 })).Code);
         Assert.True((await host.Host.ConfigureAdapterAsync(Tenant, id, s_settings with { LearningRate = 1e-4 })).IsEnabled);
 
