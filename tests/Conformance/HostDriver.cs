@@ -85,7 +85,7 @@ public class HostDriver(IConversationHost host, string tenant, IReadOnlyCollecti
     /// <summary>What was learned so far, after a look whether that is without a gap: every chunk once and in order, versions one by one.</summary>
     public async Task<AdapterUpdated[]> UpdatesAsync(string id)
     {
-        long trainedTo = 0;
+        long trainedTo = 0, first = 0;
         int version = 0;
         var learned = new List<AdapterUpdated>();
         foreach (ConversationEvent e in await EventsAsync(id))
@@ -96,6 +96,8 @@ public class HostDriver(IConversationHost host, string tenant, IReadOnlyCollecti
             {
                 Assert.Equal((++version, version, trainedTo, trainedTo + QuickAdapter.Chunk), (updated.Version, update.Version, update.From, update.To));
                 Assert.True(updated.FirstToken >= update.To, "a version is used behind what it has learned");
+                Assert.True(updated.FirstToken >= first, "a version begins before the one before it");
+                first = updated.FirstToken;
                 trainedTo = update.To;
                 learned.Add(updated);
             }
