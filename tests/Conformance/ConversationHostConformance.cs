@@ -3,7 +3,7 @@ using LongCtx.Conversations.Machine;
 namespace LongCtx.Conversations.Tests;
 
 /// <summary>What every host of conversations does, be it one process or a cluster. Served is pg19-7m with a window of 256 tokens.</summary>
-public abstract class ConversationHostConformance
+public abstract partial class ConversationHostConformance
 {
     /// <summary>A host, or the shared one for a tenant of this test.</summary>
     protected abstract Task<HostDriver> OpenAsync();
@@ -86,6 +86,10 @@ public abstract class ConversationHostConformance
             async (tenant, c) => await host.Host.ReadEventsAsync(tenant, c, 0, 10, TimeSpan.Zero),
             async (tenant, c) => await host.Host.ListTurnsAsync(tenant, c, 0, 10, false),
             async (tenant, c) => await host.Host.ForkAsync(tenant, c, null),
+            async (tenant, c) => await host.Host.GetAdapterAsync(tenant, c),
+            async (tenant, c) => await host.Host.ConfigureAdapterAsync(tenant, c, HostDriver.QuickAdapter),
+            async (tenant, c) => await host.Host.ResetAdapterAsync(tenant, c, disable: false),
+            async (tenant, c) => await host.Host.ExportAdapterAsync(tenant, c),
             async (tenant, c) => await host.Host.ExportAsync(tenant, c).FirstAsync(),
             async (tenant, c) => await host.Host.DeleteConversationAsync(tenant, c),
         ];

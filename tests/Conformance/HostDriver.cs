@@ -56,6 +56,56 @@ public class HostDriver(IConversationHost host, string tenant, IReadOnlyCollecti
         return events;
     }
 
+    /// <summary>Learns chunks of 64 tokens from the first one on, in a moment.</summary>
+    public static AdapterSettings QuickAdapter { get; } = new() { Rank = 4, Alpha = 4, Chunk = 64, Prefix = 64, StartAfter = 0, Guard = false, LearningRate = 5e-3, WarmUp = 1 };
+
+    /// <summary>Waits until the rest of the text is too short for another chunk.</summary>
+    public async Task<AdapterInfo> LearnedAsync(string id)
+    {
+        long seq = 0;
+        while (true)
+        {
+            ConversationInfo conversation = await Host.GetConversationAsync(Tenant, id);
+            AdapterInfo adapter = await Host.GetAdapterAsync(Tenant, id);
+            if (conversation.Tokens - adapter.TrainedTo < adapter.Settings!.Chunk) return adapter;
+            EventPage page = await Host.ReadEventsAsync(Tenant, id, seq, 1000, TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+            seq = Math.Max(seq, page.Head);
+        }
+    }
+
+    /// <summary>Talks until two chunks are learned, and learns no more: both versions stay in use, so that everything can be computed again.</summary>
+    public async Task<AdapterInfo> LearnTwiceAsync(string id)
+    {
+        await Host.ConfigureAdapterAsync(Tenant, id, QuickAdapter);
+        for (int turn = 1; (await Host.GetConversationAsync(Tenant, id)).Tokens < 2 * QuickAdapter.Chunk; turn++) await SayAsync(id, $"{turn}", "Go on with the story.", 20);
+        Assert.Equal(2, (await LearnedAsync(id)).Version);
+        return await Host.ConfigureAdapterAsync(Tenant, id, QuickAdapter with { StartAfter = 1_000_000 });
+    }
+
+    /// <summary>What was learned so far, after a look whether that is without a gap: every chunk once and in order, versions one by one.</summary>
+    public async Task<AdapterUpdated[]> UpdatesAsync(string id)
+    {
+        long trainedTo = 0, first = 0;
+        int version = 0;
+        var learned = new List<AdapterUpdated>();
+        foreach (ConversationEvent e in await EventsAsync(id))
+        {
+            if (e is AdapterConfigured configured) trainedTo = Math.Max(trainedTo, configured.From);
+            if (e is AdapterUpdated { Update: null } reset) trainedTo = Math.Max(trainedTo, reset.FirstToken);
+            if (e is AdapterUpdated { Update: { } update } updated)
+            {
+                Assert.Equal((++version, version, trainedTo, trainedTo + QuickAdapter.Chunk), (updated.Version, update.Version, update.From, update.To));
+                Assert.True(updated.FirstToken >= update.To, "a version is used behind what it has learned");
+                Assert.True(updated.FirstToken >= first, "a version begins before the one before it");
+                first = updated.FirstToken;
+                trainedTo = update.To;
+                learned.Add(updated);
+            }
+        }
+
+        return [.. learned];
+    }
+
     public virtual ValueTask DisposeAsync()
     {
         GC.SuppressFinalize(this);

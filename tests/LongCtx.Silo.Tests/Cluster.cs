@@ -109,6 +109,18 @@ public sealed class Cluster : IAsyncDisposable
     public InProcessSiloHandle? OwnerOf(string tenant, string id) => Silos.FirstOrDefault(s =>
         Service<GrainRegistry>(s).Active.Any(a => a.Grain.GetPrimaryKeyString() == GrainKeys.Of(tenant, ConversationIds.TagOf(id), id)));
 
+    /// <summary>Waits until a conversation is not active on a silo; null for on any.</summary>
+    public async Task LeftAsync(InProcessSiloHandle? silo, string tenant, string id)
+    {
+        for (int i = 0; i < 600; i++)
+        {
+            if (OwnerOf(tenant, id) is not { } owner || (silo is not null && owner != silo)) return;
+            await Task.Delay(50); // an activation has no event to wait for
+        }
+
+        Assert.Fail($"{id} was still active after 30 s");
+    }
+
     /// <summary>Takes a conversation over behind Orleans' back, as a second activation would.</summary>
     public Task<ConversationOwner> StealAsync(InProcessSiloHandle silo, string tenant, string id) =>
         Service<SiloEngine>(silo).Conversations!.ActivateAsync(new(tenant, id), CancellationToken.None);

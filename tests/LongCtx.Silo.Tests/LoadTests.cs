@@ -55,6 +55,28 @@ public sealed class LoadTests(TwoSilos fixture) : IClassFixture<TwoSilos>
         }
     }
 
+    /// <summary>Chunks that take long are learned beside the grain, and Orleans does not collect an activation that nobody calls meanwhile.</summary>
+    [Fact]
+    public async Task ALongTraining_IsNoLongGrainTurn_AndKeepsItsActivation()
+    {
+        TimeSpan age = TimeSpan.FromSeconds(22); // a timer shows every 20 s that there is work
+        using var turns = new LongTurns();
+        string id = await _driver.CreateAsync();
+        await _driver.Host.ConfigureAdapterAsync(_driver.Tenant, id, HostDriver.QuickAdapter with { Chunk = 1024, Prefix = 512, Epochs = 16 });
+        await _driver.Host.AppendInputAsync(_driver.Tenant, id, new([new("user", string.Concat(Enumerable.Repeat("The ship came in from the sea, and nobody was on board. ", 2000)))]));
+        var owner = fixture.Cluster.OwnerOf(_driver.Tenant, id);
+        await Task.Delay(age + TimeSpan.FromSeconds(3)); // idle for longer than that, were it not for the timer
+        await fixture.Cluster.Service<IGrainFactory>(fixture.Cluster.Silos[0]).GetGrain<IManagementGrain>(0).ForceActivationCollection(age);
+        Assert.NotNull(owner);
+        Assert.Equal(owner, fixture.Cluster.OwnerOf(_driver.Tenant, id));
+        ConversationInfo conversation = await _driver.Host.GetConversationAsync(_driver.Tenant, id);
+        AdapterInfo adapter = await _driver.Host.GetAdapterAsync(_driver.Tenant, id);
+        Assert.True(conversation.Tokens - adapter.TrainedTo >= 1024, $"it was done already: {adapter.TrainedTo} of {conversation.Tokens}");
+        Assert.Equal(0, turns.Count);
+        await _driver.Host.DeleteConversationAsync(_driver.Tenant, id);
+        await fixture.Cluster.LeftAsync(null, _driver.Tenant, id);
+    }
+
     [Fact]
     public async Task OneHotConversation_AnswersOrRefuses()
     {

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using LongCtx.Api.Tests;
 using LongCtx.Engine.Tests;
 using LongCtx.Storage.Redis.Tests;
@@ -64,6 +65,36 @@ public sealed class ProcessTests : IAsyncLifetime
         Assert.Equal(twins.Select(t => t.Texts()), talks.Select(t => t.Texts()));
         double[] pauses = [.. talks.Select(t => t.LongestPause.TotalSeconds).Order()];
         TestContext.Current.TestOutputHelper!.WriteLine($"{talks.Sum(t => t.Acknowledged.Count)} turns; longest pause of a conversation: median {pauses[pauses.Length / 2]:0.0} s, most {pauses[^1]:0.0} s");
+    }
+
+    /// <summary>One round: what a killed silo was learning is learned by the next one, and no version is made twice.</summary>
+    [Fact]
+    public async Task ASiloIsKilled_WhileItsConversationsLearn_EveryChunkIsLearnedOnce()
+    {
+        int seed = Environment.TickCount;
+        TestContext.Current.TestOutputHelper!.WriteLine($"seed {seed}");
+        CancellationToken cancellation = TestContext.Current.CancellationToken;
+        Talk[] talks = [.. Enumerable.Range(0, Conversations).Select(i => new Talk($"learning {i}", new()
+        {
+            ["rank"] = 4, ["alpha"] = 4, ["chunk"] = 64, ["prefix"] = 64, ["start_after"] = 0, ["guard"] = false, ["learning_rate"] = 5e-3, ["warm_up"] = 1,
+        }))];
+        await Task.WhenAll(talks.Select(t => t.RunAsync(_gateway.Client, 4, cancellation)));
+        Task load = Task.WhenAll(talks.Select(t => t.RunAsync(_gateway.Client, 10, cancellation)));
+        await Task.Delay(new Random(seed).Next(50, 1000), cancellation); // the random instant
+        await _silos[0].KillAsync();
+        await load.WaitAsync(TimeSpan.FromSeconds(120), cancellation);
+        foreach (Talk talk in talks)
+        {
+            Assert.Equal(10, talk.Texts().Length);
+            JsonNode[] learned = [.. talk.Seen.Where(e => e["kind"]!.GetValue<string>() == "adapter_updated")];
+            Assert.InRange(learned.Length, 4, 20);
+            Assert.Equal(Enumerable.Range(1, learned.Length), learned.Select(e => e["version"]!.GetValue<int>()));
+            Assert.Equal(Enumerable.Range(0, learned.Length).Select(i => (i * 64L, i * 64L + 64)), learned.Select(e => (e["update"]!["from"]!.GetValue<long>(), e["update"]!["to"]!.GetValue<long>())));
+            JsonNode now = JsonNode.Parse(await _gateway.Client.GetStringAsync($"/v1/conversations/{talk.Id}/adapter", cancellation))!;
+            Assert.True(now["version"]!.GetValue<int>() >= learned.Length, "a version that was seen is gone");
+        }
+
+        TestContext.Current.TestOutputHelper!.WriteLine($"{talks.Sum(t => t.Seen.Count(e => e["kind"]!.GetValue<string>() == "adapter_updated"))} updates");
     }
 
     /// <summary>The same with the load that users have for it.</summary>

@@ -87,10 +87,12 @@ internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry
 
     public ValueTask<Wire> CancelTurnAsync(int turn) => WireJson.AnswerAsync(() => AskAsync(owner => owner.CancelAsync(turn)));
 
-    public ValueTask<Wire> ConfigureAdapterAsync(Wire settings, string requestId)
+    public async ValueTask<Wire> ConfigureAdapterAsync(Wire settings, string requestId)
     {
         var adapter = settings.Read<AdapterSettings>();
-        return WireJson.AnswerAsync(() => InLineAsync("configure " + requestId, owner => owner.ConfigureAdapterAsync(adapter)));
+        var answer = await WireJson.AnswerAsync(() => InLineAsync("configure " + requestId, owner => owner.ConfigureAdapterAsync(adapter)));
+        KeepAlive();
+        return answer;
     }
 
     public ValueTask<Wire> ResetAdapterAsync(bool disable, string requestId) =>
@@ -191,19 +193,22 @@ internal sealed partial class ConversationGrain(SiloEngine engine, GrainRegistry
         return _refusal!;
     }
 
-    /// <summary>An activation counts calls as activity, not what its owner does: a live turn holds it by a timer.</summary>
+    /// <summary>A live turn, or an adapter that has something to learn now or soon: an owner that has done nothing for long leaves by itself.</summary>
+    bool IsAtWork => _owner?.State is { Live: not null } or { Adapter.IsEnabled: true };
+
+    /// <summary>An activation counts calls as activity, not what its owner does: while that is at work, a timer holds it.</summary>
     void KeepAlive()
     {
-        if (_keepAlive is not null || _owner?.State.Live is null) return;
-        _keepAlive = this.RegisterGrainTimer(static (grain, _) => grain.CheckLiveAsync(), this, new()
+        if (_keepAlive is not null || !IsAtWork) return;
+        _keepAlive = this.RegisterGrainTimer(static (grain, _) => grain.CheckWorkAsync(), this, new()
         {
             DueTime = TimeSpan.FromSeconds(20), Period = TimeSpan.FromSeconds(20), Interleave = true, KeepAlive = true,
         });
     }
 
-    Task CheckLiveAsync()
+    Task CheckWorkAsync()
     {
-        if (_owner?.State.Live is null)
+        if (!IsAtWork)
         {
             _keepAlive?.Dispose();
             _keepAlive = null;

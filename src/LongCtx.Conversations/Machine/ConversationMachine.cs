@@ -304,6 +304,7 @@ public sealed class ConversationMachine
     /// <summary>The store has answered the append.</summary>
     public void Stored(AppendResult result, long now)
     {
+        if (HasLeft) return; // it was under way then
         if (_inFlight is not { } done) throw new InvalidOperationException("no append is under way");
         if (result.Status != AppendStatus.Appended)
         {
@@ -328,6 +329,12 @@ public sealed class ConversationMachine
 
     /// <summary>The store could not, and trying again is over.</summary>
     public void StoreFailed(Exception failure) => LeaveNow(new(null, failure));
+
+    /// <summary>The store has refused something else that only the owner may write: an append would be refused too, and readers must not go on asking here.</summary>
+    public void Replaced(AppendStatus status)
+    {
+        if (!HasLeft) LeaveNow(new(status, null));
+    }
 
     void Settle(ConversationEvent e, object? request)
     {

@@ -20,6 +20,9 @@ internal sealed class AdapterSchedule
         _next.AddRange(switches.OrderBy(s => s.At).Select(s => (s, false)));
     }
 
+    /// <summary>The last token at which it changes; 0 when there is none to come.</summary>
+    public long End => _next is [.., var (last, _)] ? last.At : 0;
+
     public void Hold(long at)
     {
         int index = _next.FindIndex(n => n.Switch.At > at);

@@ -47,7 +47,7 @@ public sealed partial class InferenceEngine
     internal Task<long> HoldAdapterAsync(Sequence sequence, int ahead) => OnEngine(() =>
     {
         if (sequence.IsDropped) return -1;
-        long at = sequence.Cache.Count + (sequence.User is null ? 0 : ahead);
+        long at = Math.Max(sequence.Cache.Count + (sequence.User is null ? 0 : ahead), sequence.Adapters.End); // the reply may have ended before the change before
         sequence.Adapters.Hold(at);
         return at;
     });

@@ -5,7 +5,9 @@ using System.Text.Json.Nodes;
 namespace LongCtx.Api.Tests;
 
 /// <summary>One conversation of the load: turns are submitted one after another, a subscriber reads all events; both outlive their server.</summary>
-internal sealed class Talk(string idempotencyKey)
+/// <param name="idempotencyKey">The same key finds the same conversation.</param>
+/// <param name="adapter">How it learns from its own text; null: it does not.</param>
+internal sealed class Talk(string idempotencyKey, JsonObject? adapter = null)
 {
     /// <summary>What the subscriber saw, in order.</summary>
     public List<JsonNode> Seen { get; } = [];
@@ -30,7 +32,9 @@ internal sealed class Talk(string idempotencyKey)
     {
         try
         {
-            Id = (await PostAsync(client, "/v1/conversations", new() { ["metadata"] = new JsonObject() }, idempotencyKey, cancellation))["id"]!.GetValue<string>();
+            var creation = new JsonObject { ["metadata"] = new JsonObject() };
+            if (adapter is not null) creation["adapter"] = adapter.DeepClone();
+            Id = (await PostAsync(client, "/v1/conversations", creation, idempotencyKey, cancellation))["id"]!.GetValue<string>();
             using var stream = new StreamReader(await client.GetStreamAsync($"/v1/conversations/{Id}/events?after={Seen.Count}", cancellation));
             while (true)
             {

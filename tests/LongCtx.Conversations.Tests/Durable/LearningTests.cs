@@ -8,7 +8,7 @@ public sealed class LearningTests : IDisposable
 {
     const string Tenant = DurableHost.TenantName;
 
-    static readonly AdapterSettings s_settings = new() { Rank = 4, Alpha = 4, Chunk = 64, Prefix = 64, StartAfter = 0, Guard = false, LearningRate = 5e-3, WarmUp = 1 };
+    static readonly AdapterSettings s_settings = HostDriver.QuickAdapter;
 
     readonly string _directory = Directory.CreateTempSubdirectory("longctx").FullName;
 
@@ -21,21 +21,8 @@ public sealed class LearningTests : IDisposable
         await host.Host.ConfigureAdapterAsync(Tenant, id, settings ?? s_settings);
         int turn = 0;
         while ((await host.Host.GetConversationAsync(Tenant, id)).Tokens < chunks * s_settings.Chunk) await host.SayAsync(id, $"{++turn}", "Go on with the story.", 20);
-        await SettledAsync(host, id);
+        await host.LearnedAsync(id);
         return id;
-    }
-
-    static async Task<AdapterInfo> SettledAsync(DurableHost host, string id)
-    {
-        long seq = 0;
-        while (true)
-        {
-            ConversationInfo conversation = await host.Host.GetConversationAsync(Tenant, id);
-            AdapterInfo adapter = await host.Host.GetAdapterAsync(Tenant, id);
-            if (conversation.Tokens - adapter.TrainedTo < s_settings.Chunk) return adapter;
-            EventPage page = await host.Host.ReadEventsAsync(Tenant, id, seq, 1000, TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
-            seq = Math.Max(seq, page.Head);
-        }
     }
 
     [Fact]

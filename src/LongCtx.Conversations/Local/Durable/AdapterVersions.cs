@@ -47,13 +47,14 @@ internal sealed class AdapterVersions(DecoderModel model, IConversationStore sto
     }
 
     /// <summary>Before the version is used for anything.</summary>
+    /// <returns>Anything but appended: the conversation has another owner now, or is deleted.</returns>
     /// <exception cref="StoreException">It is not stored.</exception>
-    public async Task StoreAsync(int number, LoraState state, CancellationToken cancellation)
+    public async Task<AppendStatus> StoreAsync(int number, LoraState state, CancellationToken cancellation)
     {
         byte[] bytes = LoraStateFile.Write(state, model.Fingerprint, model.Name);
         AppendStatus status = await store.PutBlobAsync(key, epoch, NameOf(number), new ReadOnlySequence<byte>(bytes), cancellation).ConfigureAwait(false);
-        if (status != AppendStatus.Appended) throw new StoreException($"the conversation has another owner now ({status})", false);
-        Hold(number, state);
+        if (status == AppendStatus.Appended) Hold(number, state);
+        return status;
     }
 
     void Hold(int number, LoraState state)

@@ -138,7 +138,13 @@ internal sealed class ConversationLearner(
     async Task<bool> UseAsync(AdapterUpdate update, LoraState learned, AdapterState adapter, CancellationToken cancellation)
     {
         string digest = learned.Weights.Digest;
-        await versions.StoreAsync(update.Version, learned, cancellation).ConfigureAwait(false);
+        AppendStatus status = await versions.StoreAsync(update.Version, learned, cancellation).ConfigureAwait(false);
+        if (status != AppendStatus.Appended)
+        {
+            post(machine => machine.Replaced(status));
+            return false;
+        }
+
         using (await cache.PauseAsync(cancellation).ConfigureAwait(false)) // whoever takes the sequence now must find the change in the journal, or not at all
         {
             (Sequence Sequence, long At, long Token)? held = await cache.HoldAdapterAsync(Ahead).ConfigureAwait(false);
@@ -147,7 +153,11 @@ internal sealed class ConversationLearner(
             {
                 bool isRefill = adapter.Settings.MaxStale is { } max && update.Version - cache.OldestVersion(adapter) > max;
                 isUsed = await JournalAsync((machine, now) =>
-                    machine.AdapterLearned(update, digest, held?.Token ?? machine.State.Tokens, isRefill && machine.State.Live is null, now), cancellation).ConfigureAwait(false);
+                {
+                    bool refills = isRefill && machine.State.Live is null;
+                    long rest = Math.Max(machine.State.Tokens, adapter.Current.FirstToken); // the version before may begin in the turn to come
+                    return machine.AdapterLearned(update, digest, refills ? machine.State.Tokens : held?.Token ?? rest, refills, now);
+                }, cancellation).ConfigureAwait(false);
             }
             finally
             {

@@ -19,6 +19,9 @@ internal sealed record LogPart(long Start, int[] Ids, long[] TurnStarts)
     public LogPart From(long index) =>
         index == Start ? this : new(index, Ids[(int)(index - Start)..], [.. TurnStarts.SkipWhile(start => start < index)]);
 
+    /// <summary>The part before an index.</summary>
+    public LogPart Until(long end) => end >= End ? this : new(Start, Ids[..(int)(end - Start)], [.. TurnStarts.TakeWhile(start => start < end)]);
+
     /// <summary>Turn starts as offsets in <see cref="Ids"/>, as the engine takes them.</summary>
     public int[] TurnOffsets() => [.. TurnStarts.Select(start => (int)(start - Start))];
 
@@ -27,7 +30,7 @@ internal sealed record LogPart(long Start, int[] Ids, long[] TurnStarts)
     public static async ValueTask<LogPart> ReadAsync(IConversationStore store, ConversationKey key, long afterSeq, long first, long end, CancellationToken cancellation)
     {
         TokenTail tail = await ReadTailAsync(store, key, afterSeq, first, end, cancellation).ConfigureAwait(false);
-        return Of(tail);
+        return Of(tail).Until(end); // the log may have grown meanwhile
     }
 
     /// <summary>A sequence number that no event with tokens at or behind <paramref name="token"/> has or precedes; found by halving.</summary>
