@@ -38,11 +38,11 @@ internal sealed class DecoderFiles : IDisposable
     }
 
     /// <summary>Weights and room for the KV blocks of <paramref name="sequences"/> sequences of <paramref name="tokens"/> tokens each.</summary>
-    public CpuModelRunner Load(int threads, AttentionPolicy policy, long tokens, int chunk, int sequences = 1)
-    {
-        long blocks = (long)KvDemand.Blocks(policy, tokens, chunk) * sequences;
-        return CpuModelRunner.Load(_source, threads, blocks * BlockBytesMax, Math.Max(chunk, StepTokensMin));
-    }
+    public CpuModelRunner Load(int threads, AttentionPolicy policy, long tokens, int chunk, int sequences = 1) =>
+        CpuModelRunner.Load(_source, threads, KvBytes(policy, tokens, chunk, sequences), Math.Max(chunk, StepTokensMin));
+
+    /// <summary>Memory for the KV blocks of <paramref name="sequences"/> sequences of <paramref name="tokens"/> tokens each.</summary>
+    public long KvBytes(AttentionPolicy policy, long tokens, int chunk, int sequences) => (long)KvDemand.Blocks(policy, tokens, chunk) * sequences * BlockBytesMax;
 
     /// <summary>Memory is allocated block by block as it is used, so an upper estimate costs nothing: f16 keys and values, padded, and a bias per key.</summary>
     long BlockBytesMax =>

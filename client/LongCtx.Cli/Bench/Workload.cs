@@ -85,14 +85,12 @@ internal sealed class Workload(IModelRunner runner, AttentionPolicy policy, int 
             }
 
             double adapted = Median.Of(with), plain = Median.Of(without);
-            return new(load.Conversations, Math.Min(adapters.Length, load.Conversations), adapters[0].Layout.Rank, load.Context, adapted, P99(stepsWith), plain, P99(stepsWithout), 100 * (1 - adapted / plain));
+            return new(load.Conversations, Math.Min(adapters.Length, load.Conversations), adapters[0].Layout.Rank, load.Context, adapted, Quantile.Of(stepsWith, 99), plain, Quantile.Of(stepsWithout, 99), 100 * (1 - adapted / plain));
         }
         finally
         {
             foreach (KvSequence? sequence in prompts) sequence?.Dispose();
         }
-
-        static double P99(List<double> times) => times.Order().ElementAt(times.Count * 99 / 100);
     }
 
     /// <summary>

@@ -6,6 +6,7 @@ using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Cache;
 using LongCtx.Engine.Cpu;
 using LongCtx.Engine.Models;
+using LongCtx.Engine.Scheduling;
 
 namespace LongCtx.Cli.Commands;
 
@@ -15,10 +16,10 @@ internal static class BenchCommand
     const int ConversationsMax = 256;
     const int AdapterRank = 8;
 
-    sealed record Plan(int[] Prefill, DecodeLoad[] Decode, int[] Stream, int Adapters)
+    sealed record Plan(int[] Prefill, DecodeLoad[] Decode, int[] Stream, int Adapters, TimeSpan? TrainingSlice)
     {
         /// <summary>What runs when nothing is chosen.</summary>
-        public static readonly Plan Default = new([512, 2048], [new(1, 512), new(16, 512)], [1000, 10_000, 100_000], 0);
+        public static readonly Plan Default = new([512, 2048], [new(1, 512), new(16, 512)], [1000, 10_000, 100_000], 0, null);
     }
 
     public static Command Create(Terminal terminal)
@@ -29,21 +30,30 @@ internal static class BenchCommand
         Option<DecodeLoad[]?> decode = DecodeOption();
         Option<int[]?> stream = Value.IntList("--stream", "Positions of one stream at which to time a token.", TokensMax);
         Option<int> adapters = Value.Int("--adapters", $"Also times every --decode with so many different adapters (rank {AdapterRank}, all projections, random numbers) among its conversations.", 0, ConversationsMax, 0);
+        var training = new Option<bool>("--training") { Description = "Also times every --decode while the conversations' adapters learn all the time: needs --adapters." };
+        Option<double> slice = Value.Double("--training-slice", "Milliseconds of learning between two steps.", 0, 1000, new EngineOptions().TrainingSlice.TotalMilliseconds, open: true);
         Option<int> runs = Value.Int("--runs", "Every figure is the median of this many runs.", 3, 1000, 3);
         var policy = new PolicyChoice();
         Option<bool> json = Common.Json();
         var command = new Command("bench",
             "Speed on this machine. Without --prefill, --decode and --stream all of 512,2048, 1@512,16@512 and 1000,10000,100000 is measured, which takes minutes.")
         {
-            model, threads, prefill, decode, stream, adapters, runs, json,
+            model, threads, prefill, decode, stream, adapters, training, slice, runs, json,
         };
         policy.AddTo(command);
+        command.Validators.Add(result =>
+        {
+            bool trains = Common.IsGiven(result, training);
+            if (trains && result.GetValue(adapters) == 0) result.AddError("--training needs --adapters: adapters are what is trained");
+            if (!trains && Common.IsGiven(result, slice)) result.AddError("--training-slice is of --training: give both");
+        });
         command.Subcommands.Add(BenchStoreCommand.Create(terminal));
         command.Subcommands.Add(BenchClusterCommand.Create(terminal));
         command.SetAction(async (result, cancellation) =>
         {
-            var plan = new Plan(result.GetValue(prefill) ?? [], result.GetValue(decode) ?? [], result.GetValue(stream) ?? [], result.GetValue(adapters));
-            if (plan is { Prefill: [], Decode: [], Stream: [] }) plan = Plan.Default with { Adapters = plan.Adapters };
+            var plan = new Plan(result.GetValue(prefill) ?? [], result.GetValue(decode) ?? [], result.GetValue(stream) ?? [], result.GetValue(adapters),
+                result.GetValue(training) ? TimeSpan.FromMilliseconds(result.GetValue(slice)) : null);
+            if (plan is { Prefill: [], Decode: [], Stream: [] }) plan = Plan.Default with { Adapters = plan.Adapters, TrainingSlice = plan.TrainingSlice };
             int threadCount = result.GetValue(threads), runCount = result.GetValue(runs);
             string path = result.GetValue(model)!;
             AttentionPolicy rule;
@@ -55,6 +65,7 @@ internal static class BenchCommand
 
             BenchReport report = await terminal.WithProgressAsync("bench", WorkOf(plan, runCount),
                 progress => Run(path, rule, plan, threadCount, runCount, progress, cancellation));
+            if (plan.TrainingSlice is { } most) report = report with { Training = await MeasureTrainingAsync(path, rule, plan, threadCount, most, runCount, cancellation), PeakMemoryMb = ProcessMemory.PeakMegabytes };
             if (result.GetValue(json)) terminal.WriteJson(report);
             else Print(terminal, rule, report);
             return App.Success;
@@ -90,7 +101,14 @@ internal static class BenchCommand
         var stream = new List<StreamFigure>();
         foreach ((int position, double ms) in workload.Stream([.. plan.Stream.Order()], position => progress(done + position)))
             stream.Add(new(position, ms));
-        return new(threads, loadMs, ProcessMemory.PeakMegabytes, prefill, decode, stream, weights.Length > 0 ? adapters : null, firstTokenMs, workload.AllocatedBytesPerStep);
+        return new(threads, loadMs, ProcessMemory.PeakMegabytes, prefill, decode, stream, weights.Length > 0 ? adapters : null, null, firstTokenMs, workload.AllocatedBytesPerStep);
+    }
+
+    static async Task<IReadOnlyList<TrainingFigure>> MeasureTrainingAsync(string path, AttentionPolicy rule, Plan plan, int threads, TimeSpan slice, int runs, CancellationToken cancellation)
+    {
+        var figures = new List<TrainingFigure>();
+        foreach (DecodeLoad load in plan.Decode) figures.Add(await TrainingLoad.MeasureAsync(path, rule, load, plan.Adapters, AdapterRank, threads, slice, runs, cancellation));
+        return figures;
     }
 
     /// <summary>From nothing to a model that can compute, and to its first token.</summary>
@@ -171,6 +189,8 @@ internal static class BenchCommand
         rows.AddRange(report.Decode.Select(d => (string[])[$"decode, {Text.Of(d.Conversations)} x context {Text.Of(d.Context)}", Text.Of(d.TokensPerSecond, "F1") + " tokens/s"]));
         rows.AddRange((report.Adapters ?? []).Select(a => (string[])[$"the same with {Text.Of(a.Adapters)} adapters of rank {Text.Of(a.Rank)}",
             $"{Text.Of(a.TokensPerSecond, "F1")} tokens/s, p99 {Text.Of(a.P99StepMs, "F1")} ms a step; without, in turn, {Text.Of(a.PlainTokensPerSecond, "F1")} and {Text.Of(a.PlainP99StepMs, "F1")} ms: {Text.Of(a.CostPercent, "F1")} %"]));
+        rows.AddRange((report.Training ?? []).Select(t => (string[])[$"{Text.Of(t.Conversations)} x context {Text.Of(t.Context)} while {Text.Of(t.Adapters)} adapters learn",
+            $"{Text.Of(t.TokensPerSecond, "F1")} tokens/s, steps p50 {Text.Of(t.P50StepMs, "F1")}, p99 {Text.Of(t.P99StepMs, "F1")}, longest {Text.Of(t.MaxStepMs, "F1")} ms; at rest, in turn, {Text.Of(t.RestingTokensPerSecond, "F1")} tokens/s, {Text.Of(t.RestingP50StepMs, "F1")}, {Text.Of(t.RestingP99StepMs, "F1")}, {Text.Of(t.RestingMaxStepMs, "F1")} ms; {Text.Of(t.TrainedTokensPerSecond, "F1")} tokens/s learned"]));
         rows.AddRange(report.Stream.Select(s => (string[])[$"stream at {Text.Of(s.Position)}", Text.Of(s.MsPerToken, "F2") + " ms/token"]));
         if (report.AllocatedBytesPerStep is { } bytes) rows.Add(["allocated per decode step", Text.Of(bytes, "F0") + " bytes"]);
         rows.Add(["peak memory", Text.Of(report.PeakMemoryMb, "F0") + " MB"]);

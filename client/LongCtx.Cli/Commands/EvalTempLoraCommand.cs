@@ -10,11 +10,13 @@ namespace LongCtx.Cli.Commands;
 internal static class EvalTempLoraCommand
 {
     const int TokensMax = 1 << 16;
+    const int AuthorTokens = 30_000;
 
     public static Command Create(Terminal terminal)
     {
         Option<string> model = Common.Model();
-        var file = new Option<string>("--file") { Description = "Text to learn, UTF-8, white space at both ends left out. It is tokenised without template; no token is added.", HelpName = "F", Required = true };
+        var file = new Option<string>("--file") { Description = "Text to learn, UTF-8, white space at both ends left out. It is tokenised without template; no token is added.", HelpName = "F" };
+        Option<int?> author = Value.OptionalInt("--author", $"Instead of a file: text by an invented author of this seed, {AuthorTokens} tokens unless --tokens says otherwise.", 0, int.MaxValue);
         Option<int> tokens = Value.Int("--tokens", "Read the first N tokens of the text; 0 is all of it.", 0, int.MaxValue, 0);
         var keepsSpace = new Option<bool>("--no-strip") { Description = "Keep white space at both ends of the text." };
         Option<int> chunk = Value.Int("--chunk", "Tokens that are scored, and then learned, at once.", 16, TokensMax, 256);
@@ -34,19 +36,21 @@ internal static class EvalTempLoraCommand
         Option<bool> json = Common.Json();
         var command = new Command("temp-lora", "Perplexity of a text with and without a temporary adapter that learns it as it goes. Unless a policy is given, every chunk is scored behind a context that is computed anew.")
         {
-            model, file, tokens, keepsSpace, chunk, prefix, context, reuse, rank, alpha, targets, rate, epochs, mode, guard, seed, threads, json,
+            model, file, author, tokens, keepsSpace, chunk, prefix, context, reuse, rank, alpha, targets, rate, epochs, mode, guard, seed, threads, json,
         };
         policy.AddTo(command);
+        command.RequireOne(file, author);
         command.Validators.Add(result =>
         {
             if (policy.IsGiven(result) && (Common.IsGiven(result, context) || Common.IsGiven(result, reuse))) result.AddError("--context and --cache-reuse are for contexts that are computed anew: with a policy, the text is one endless sequence");
         });
         command.SetAction(async (result, cancellation) =>
         {
-            string text = TextFile.Read(result.GetValue(file)!);
             using var opened = DecoderFiles.Open(result.GetValue(model)!);
             AttentionPolicy? rule = policy.IsGiven(result.CommandResult) ? policy.ResolveForEvaluation(result, opened.Config.TrainedLength) : null;
             int size = result.GetValue(chunk), before = result.GetValue(context) ?? Math.Max(1, result.GetValue(prefix)), most = result.GetValue(tokens);
+            if (result.GetValue(author) is not null && most == 0) most = AuthorTokens;
+            string text = result.GetValue(author) is { } number ? new InventedAuthor(number).Write(most) : TextFile.Read(result.GetValue(file)!); // a word is one token or more
             int[] ids = opened.Tokenizer.Encode(result.GetValue(keepsSpace) ? text : text.Trim());
             if (most > 0 && ids.Length > most) ids = ids[..most];
             if (ids.Length < 2 * size) throw new LongCtxException(ErrorCode.InvalidRequest, $"the text has {ids.Length} tokens: at least two chunks of {size} are needed, because the first is neither scored nor learned", "file");

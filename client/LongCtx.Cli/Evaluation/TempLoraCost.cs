@@ -1,4 +1,6 @@
+using LongCtx.Engine.Cache;
 using LongCtx.Engine.Models;
+using LongCtx.Engine.Training;
 
 namespace LongCtx.Cli.Evaluation;
 
@@ -46,6 +48,23 @@ internal sealed record TempLoraCost(double Weights, double LowRank, int Layers, 
     {
         double n = prefix + chunk;
         return epochs * (Forward(0, n) + 2 * Weights * n + 4 * LowRank * n + 4.0 * Layers * Width * n * n) / chunk;
+    }
+
+    /// <summary>
+    /// What the engine does of it for an update, without a cache and without held-out tokens, for adapters on all seven projections: logits of the labels only, the
+    /// last layer only from the first label's block of rows on, and no gradient below the first layer's projections. Attention counts the keys that are seen.
+    /// </summary>
+    public static TrainingFlops OfUpdate(DecoderConfig config, int rank, int chunk, int prefix, int epochs)
+    {
+        long n = prefix + chunk, firstLabel = Math.Max(1, prefix), labels = n - firstLabel, layers = config.LayerCount;
+        long skipped = (firstLabel - 1) / BlockPool.BlockSize * BlockPool.BlockSize, allRows = n * layers, rows = allRows - skipped;
+        long hidden = config.HiddenSize, query = config.QuerySize, keyValue = config.KeyValueSize, feedForward = config.FeedForwardSize;
+        long queryKeyValue = hidden * (query + 2 * keyValue), rest = hidden * (query + 3 * feedForward), head = labels * hidden * config.VocabularySize;
+        long seen = query * (layers * n * (n + 1) - skipped * (skipped + 1)) / 2; // products of queries and keys, as many again with values
+        long forward = allRows * queryKeyValue + rows * rest + head + 2 * seen, backward = (allRows - n) * queryKeyValue + rows * rest + head + 4 * seen;
+        // Query, key and value; output; gate and up; down. Each forward, for the gradients of A and B, and for that of its input.
+        long lowRank = 3 * (allRows * (3 * hidden + query + 2 * keyValue) + rows * (hidden + query + 3 * (hidden + feedForward))) - n * 3 * hidden;
+        return new(2 * epochs * forward, 2 * epochs * backward, 2L * epochs * rank * lowRank);
     }
 
     /// <summary>The same as if frozen weights had gradients of their own: 6 P instead of 4 P.</summary>

@@ -39,6 +39,9 @@ public sealed record GenerationRequest
 /// <summary>A generated token. <paramref name="Text"/> is what became final with it, possibly nothing.</summary>
 public readonly record struct GeneratedToken(int Id, string Text, TokenInfo? Info, WindowState Window)
 {
+    /// <summary>When it was sampled, by the clock of <see cref="EngineOptions.Time"/>: whenever somebody reads it.</summary>
+    public long At { get; init; }
+
     /// <summary>How many tokens of this generation, the first ones, no stop text can cut off any more; resumed ones are not counted.</summary>
     public int SettledTokens { get; init; }
 

@@ -39,7 +39,8 @@ internal sealed partial class ModelScheduler
         int token = g.Sampler.Sample(logits, s.Recent, s.Cache.Count);
         TokenInfo? info = g.Request.TopLogprobs is { } top ? Describe(logits, token, top) : null;
         g.SampledCount++;
-        if (g.FirstTokenAt == 0) g.FirstTokenAt = engine.Now();
+        long now = engine.Now();
+        if (g.FirstTokenAt == 0) g.FirstTokenAt = now;
         bool isStop = g.Request.StopTokens.Contains(token);
         bool stopText = false;
         string text = "";
@@ -60,7 +61,7 @@ internal sealed partial class ModelScheduler
         g.Settle();
         g.Emit(new(token, text, info, s.Window)
         {
-            SettledTokens = g.SettledTokens - g.Request.Resumed.Count, SettledChars = g.SettledChars - g.ResumedChars,
+            At = now, SettledTokens = g.SettledTokens - g.Request.Resumed.Count, SettledChars = g.SettledChars - g.ResumedChars,
         });
         if (ends) Finish(g, isStop || stopText ? FinishReason.Stop : FinishReason.Length);
     }

@@ -63,6 +63,7 @@ public sealed class LoraTrainer(CpuModelRunner runner) : IDisposable
             _pass = new(runner.Weights, runner.Memory, runner.Workers, _workspace);
         }
 
+        if (layout is not null) _pass!.Reserve(layout);
         return _pass!;
     }
 

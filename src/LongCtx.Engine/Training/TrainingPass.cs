@@ -73,14 +73,17 @@ internal sealed unsafe partial class TrainingPass
 
     long Angles(Rotation rotation, int row) => ((int)rotation * (long)_w.Tokens + row) * _rotary.Pairs;
 
-    /// <summary>Sets what the next pass computes; the weights may change between two passes, and are transposed at the start of each.</summary>
-    public void Begin(LoraWeights? adapter, int firstLabel, int heldOut, Dropout dropout)
+    /// <summary>Makes room for what is as large as the adapter; adapters of one shape use the same.</summary>
+    public void Reserve(LoraLayout layout)
     {
-        (_adapter, _firstLabel, _heldOut, _dropout) = (adapter, firstLabel, heldOut, dropout);
-        if (adapter is null || _transposed?.Layout == adapter.Layout) return;
-        _transposed = new(adapter.Layout);
-        Gradient = new(adapter.Layout);
+        if (Gradient?.Layout is { } present && present.Rank == layout.Rank && present.Targets == layout.Targets) return;
+        _transposed = new(layout);
+        Gradient = new(layout);
     }
+
+    /// <summary>Sets what the next pass computes; the weights may change between two passes, and are transposed at the start of each.</summary>
+    public void Begin(LoraWeights? adapter, int firstLabel, int heldOut, Dropout dropout) =>
+        (_adapter, _firstLabel, _heldOut, _dropout) = (adapter, firstLabel, heldOut, dropout);
 
     /// <summary>Units of 64 rows for every worker.</summary>
     IEnumerable<TrainingUnit> Rows(TrainingUnit unit, int first, Action<int, int, int> body)

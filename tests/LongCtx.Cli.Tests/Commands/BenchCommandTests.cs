@@ -35,6 +35,31 @@ public sealed class BenchCommandTests
     }
 
     [Fact]
+    public async Task Bench_WithTraining_ReportsItBesideTheSameAdaptersAtRest()
+    {
+        JsonElement result = await Cli.JsonAsync("bench", "--model", "pg19-7m", "--threads", "2", "--decode", "3@40", "--adapters", "2", "--training", "--training-slice", "5", "--runs", "3");
+        JsonElement figure = Assert.Single(result.GetProperty("training").EnumerateArray());
+        Assert.Equal(["conversations", "adapters", "rank", "context", "chunk", "slice_ms", "tokens_per_second", "p50_step_ms", "p99_step_ms", "max_step_ms",
+            "resting_tokens_per_second", "resting_p50_step_ms", "resting_p99_step_ms", "resting_max_step_ms", "trained_tokens_per_second", "updates", "rejected"], figure.Names());
+        double Of(string name) => figure.GetProperty(name).GetDouble();
+        Assert.Equal((3, 2, 8, 40, 5), (Of("conversations"), Of("adapters"), Of("rank"), Of("context"), Of("slice_ms")));
+        Assert.True(Of("updates") > 0 && Of("trained_tokens_per_second") > 0, $"{figure}: nothing was learned");
+        Assert.Equal(0, Of("rejected"));
+        Assert.True(Of("p50_step_ms") <= Of("p99_step_ms") && Of("p99_step_ms") <= Of("max_step_ms"));
+        Assert.True(Of("p50_step_ms") > Of("resting_p50_step_ms") + 3, $"{figure}: a slice of 5 ms must lie between two steps");
+    }
+
+    [Theory]
+    [InlineData("--training needs --adapters", "--training")]
+    [InlineData("--training-slice is of --training", "--adapters", "2", "--training-slice", "5")]
+    public async Task Bench_TrainingWithoutWhatItNeeds_IsRefused(string expected, params string[] options)
+    {
+        (int exit, _, string error) = await Cli.RunAsync("", ["bench", "--model", "pg19-7m", "--decode", "1@16", .. options]);
+        Assert.Equal(2, exit);
+        Assert.Contains(expected, error);
+    }
+
+    [Fact]
     public async Task Bench_OnlyOneKindChosen_MeasuresOnlyThat()
     {
         JsonElement result = await Cli.JsonAsync("bench", "--model", "pg19-7m", "--prefill", "16");

@@ -43,6 +43,17 @@ public sealed class EvalTempLoraCommandTests
     }
 
     [Fact]
+    public async Task AnInventedAuthor_IsLearned_AndExcludesAFile()
+    {
+        JsonElement report = await Cli.JsonAsync("eval", "temp-lora", "--model", "pg19-7m", "--author", "5", "--tokens", "2000", "--chunk", "128", "--prefix", "128", "--threads", "2");
+        Assert.Equal(14 * 128, report.GetProperty("tokens").GetInt32());
+        Assert.True(report.GetProperty("gain_percent").GetDouble() > 5, $"{report}");
+        (int exit, _, string error) = await Cli.RunAsync("", "eval", "temp-lora", "--author", "5", "--file", Cli.Book);
+        Assert.Equal(2, exit);
+        Assert.Contains("--file and --author exclude each other", error);
+    }
+
+    [Fact]
     public async Task TooShortAText_IsRefused()
     {
         (int exit, _, string error) = await Cli.RunAsync("", "eval", "temp-lora", "--model", "pg19-7m", "--file", Path.Combine(AppContext.BaseDirectory, "Data", "book-3125.txt"), "--tokens", "300", "--chunk", "256");
