@@ -180,8 +180,8 @@ public sealed class KvSequence : IDisposable
         BlockTable Table(KvTable table) => new(pool, state[table], state.Adapters[table]);
     }
 
-    /// <summary>Whether every key is still held that queries from index <paramref name="length"/> on would see.</summary>
-    public bool CanTruncate(long length) => length == Count || length == 0 || State.Holds(length);
+    /// <summary>Whether every key is still held that queries from index <paramref name="length"/> on would see after <see cref="Truncate"/>.</summary>
+    public bool CanTruncate(long length) => length == 0 || State.CanTruncate(length);
 
     /// <summary>Forgets all tokens from index <paramref name="length"/> on.</summary>
     public void Truncate(long length)

@@ -51,8 +51,19 @@ public sealed record KvState(
         _ => (Math.Max(Policy.Sinks, FarFrom), FarCount),
     };
 
+    /// <summary>
+    /// Whether every key is held that queries from index <paramref name="length"/> on would see, were all forgotten from there on. A turn that begins
+    /// there is forgotten too, and what it had hidden becomes visible again.
+    /// </summary>
+    public bool CanTruncate(long length)
+    {
+        TurnStarts kept = Turns.Copy();
+        kept.Truncate(length);
+        return (this with { Turns = kept }).Holds(length);
+    }
+
     /// <summary>Whether every key is held that queries from index <paramref name="length"/> on would see.</summary>
-    public bool Holds(long length)
+    bool Holds(long length)
     {
         if (length < 0 || length > Count) return false;
         long sinks = Policy.Sinks, farEnd = Policy.FarCount(length);

@@ -87,10 +87,12 @@ public sealed class KvSequenceTests
         return new(restored, twin.Values);
     }
 
-    [Fact]
-    public void RandomSteps_BesideANaiveModel_HoldWhatTheNextQuerySeesAndLeakNoBlock()
+    [Theory]
+    [InlineData(24452317)] // cut at the start of a turn: what that turn had hidden becomes visible again
+    [InlineData(null)]
+    public void RandomSteps_BesideANaiveModel_HoldWhatTheNextQuerySeesAndLeakNoBlock(int? chosen)
     {
-        int seed = Environment.TickCount;
+        int seed = chosen ?? Environment.TickCount;
         var random = new Random(seed);
         for (int round = 0; round < 60; round++)
         {
@@ -141,6 +143,25 @@ public sealed class KvSequenceTests
             foreach (Twin twin in twins) twin.Sequence.Dispose();
             Assert.Equal(pool.BlockCount, pool.FreeCount);
         }
+    }
+
+    [Theory]
+    [InlineData(195, 136, false)] // once the turn at 136 is undone, the window begins at 120 again: in a block that is gone
+    [InlineData(136, 136, false)]
+    [InlineData(195, 137, true)]
+    [InlineData(195, 195, true)]
+    [InlineData(135, 130, true)]
+    public void CanTruncate_AtTheStartOfATurn_AsksForWhatIsVisibleWithoutThatTurn(int count, long length, bool can)
+    {
+        var policy = new AttentionPolicy(0, 1, 1, 76, 60);
+        var sequence = new KvSequence(new BlockPool(20), policy);
+        sequence.Turns.Add(136);
+        Assert.True(sequence.TryReserve(count, []));
+        sequence.Commit(count);
+        Assert.Equal(can, sequence.CanTruncate(length));
+        if (!can) return;
+        sequence.Truncate(length);
+        Assert.Null(sequence.State.Problem());
     }
 
     [Theory]
