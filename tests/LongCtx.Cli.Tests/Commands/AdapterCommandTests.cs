@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using LongCtx.Client;
 using LongCtx.Client.Tests;
 
 namespace LongCtx.Cli.Tests.Commands;
