@@ -81,7 +81,7 @@ internal sealed class TrainingQueue(EngineOptions options, Action wake)
         TrainingChunk chunk = request.Chunk;
         if (request.Pinned is { Sequence.IsDropped: false } pinned && (job.Cache = pinned.Sequence.Pins.Take(pinned.At)) is { } cache) chunk = pinned.Chunk with { Cache = cache };
         job.Run = Task.Run(() => request.Model.Runner.TrainBegin(request.State, chunk, request.Options));
-        job.Run.ContinueWith(_ => wake(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        _ = job.Run.ContinueWith(_ => wake(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
     }
 
     public void FailAll(LongCtxException reason)

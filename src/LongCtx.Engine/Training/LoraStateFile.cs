@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using LongCtx.Engine.Adapters;
 using LongCtx.Engine.Files;
