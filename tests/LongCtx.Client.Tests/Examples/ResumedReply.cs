@@ -16,8 +16,15 @@ public static class ResumedReply
         await foreach (ChatResponseUpdate update in chat.GetStreamingResponseAsync(messages.Select(m => new Microsoft.Extensions.AI.ChatMessage(new(m.Role), m.Content)), options, cancellation))
         {
             await output.WriteAsync(update.Text);
-            if (update.ContinuationToken is { } token) await File.WriteAllBytesAsync(tokenFile, token.ToBytes().ToArray(), cancellation);
-            else File.Delete(tokenFile); // the last update: there is nothing to come back to
+            if (update.ContinuationToken is { } token)
+            {
+                await File.WriteAllBytesAsync(tokenFile + ".new", token.ToBytes().ToArray(), cancellation);
+                File.Move(tokenFile + ".new", tokenFile, overwrite: true); // the old token or the new one, never half of one
+            }
+            else
+            {
+                File.Delete(tokenFile); // the last update: there is nothing to come back to
+            }
         }
     }
 }
