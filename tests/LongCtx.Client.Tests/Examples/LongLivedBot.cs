@@ -18,7 +18,22 @@ public sealed class LongLivedBot(LongCtxClient client, ChannelReader<Incoming> i
     {
         // The same key finds the same conversation after every restart.
         ConversationInfo conversation = await client.CreateConversationAsync(new(null) { IdempotencyKey = "the bot" }, stoppingToken);
-        await Task.WhenAll(ListenAsync(conversation.Id, stoppingToken), ReplyAsync(conversation.Id, stoppingToken));
+        using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken);
+        await Task.WhenAll(WholeAsync(ListenAsync(conversation.Id, either.Token), either), WholeAsync(ReplyAsync(conversation.Id, either.Token), either));
+    }
+
+    /// <summary>Half a bot would be silent for ever: when one part fails, the other stops too, and the host, which whatever supervises it starts again.</summary>
+    static async Task WholeAsync(Task part, CancellationTokenSource either)
+    {
+        try
+        {
+            await part;
+        }
+        catch
+        {
+            await either.CancelAsync();
+            throw;
+        }
     }
 
     async Task ListenAsync(string conversation, CancellationToken stoppingToken)
@@ -45,7 +60,14 @@ public sealed class LongLivedBot(LongCtxClient client, ChannelReader<Incoming> i
             };
             if (e is not Completed) continue;
             await deliver(reply.Message, reply.Text);
-            await File.WriteAllTextAsync(stateFile, e.Seq.ToString(CultureInfo.InvariantCulture), stoppingToken);
+            Keep(e.Seq);
         }
+    }
+
+    /// <summary>Stopping does not cut it short, and a crash leaves the old place or the new one, never half a file.</summary>
+    void Keep(long seq)
+    {
+        File.WriteAllText(stateFile + ".new", seq.ToString(CultureInfo.InvariantCulture));
+        File.Move(stateFile + ".new", stateFile, overwrite: true);
     }
 }
