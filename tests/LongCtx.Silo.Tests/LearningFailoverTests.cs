@@ -1,8 +1,6 @@
 using LongCtx.Conversations.Local;
-using LongCtx.Conversations.Machine;
 using LongCtx.Conversations.Storage;
 using LongCtx.Conversations.Tests;
-using LongCtx.Silo.Grains;
 using Orleans.TestingHost;
 
 namespace LongCtx.Silo.Tests;

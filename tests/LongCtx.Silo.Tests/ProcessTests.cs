@@ -82,7 +82,15 @@ public sealed class ProcessTests : IAsyncLifetime
         Task load = Task.WhenAll(talks.Select(t => t.RunAsync(_gateway.Client, 10, cancellation)));
         await Task.Delay(new Random(seed).Next(50, 1000), cancellation); // the random instant
         await _silos[0].KillAsync();
-        await load.WaitAsync(TimeSpan.FromSeconds(120), cancellation);
+        try
+        {
+            await load.WaitAsync(TimeSpan.FromSeconds(120), cancellation);
+        }
+        catch (Exception e)
+        {
+            Assert.Fail($"{e.Message} The gateway says: {_gateway.Errors}");
+        }
+
         foreach (Talk talk in talks)
         {
             Assert.Equal(10, talk.Texts().Length);

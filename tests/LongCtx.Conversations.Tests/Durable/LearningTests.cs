@@ -1,4 +1,3 @@
-using LongCtx.Conversations.Local;
 using LongCtx.Conversations.Storage.Tests;
 
 namespace LongCtx.Conversations.Tests;

@@ -101,7 +101,7 @@ internal sealed class ConversationLearner(
             services.Warn($"the adapter of {key.Id} could not learn tokens {range.From} to {range.To}: {e.Message}");
             var failed = new AdapterUpdate(range.From, range.To, 0, [], 0, 0) { Rejected = e.Message };
             Task<bool> told = JournalAsync((machine, now) => machine.AdapterFailed(failed, now), cancellation);
-            await told.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await ((Task)told).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             return told is { IsCompletedSuccessfully: true, Result: true };
         }
 
