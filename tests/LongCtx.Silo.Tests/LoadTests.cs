@@ -62,7 +62,7 @@ public sealed class LoadTests(TwoSilos fixture) : IClassFixture<TwoSilos>
         TimeSpan age = TimeSpan.FromSeconds(22); // a timer shows every 20 s that there is work
         using var turns = new LongTurns();
         string id = await _driver.CreateAsync();
-        await _driver.Host.ConfigureAdapterAsync(_driver.Tenant, id, HostDriver.QuickAdapter with { Chunk = 1024, Prefix = 512, Epochs = 16 });
+        await _driver.Host.ConfigureAdapterAsync(_driver.Tenant, id, HostDriver.QuickAdapter with { Chunk = 256, Prefix = 256, Epochs = 16 });
         await _driver.Host.AppendInputAsync(_driver.Tenant, id, new([new("user", string.Concat(Enumerable.Repeat("The ship came in from the sea, and nobody was on board. ", 2000)))]));
         var owner = fixture.Cluster.OwnerOf(_driver.Tenant, id);
         await Task.Delay(age + TimeSpan.FromSeconds(3)); // idle for longer than that, were it not for the timer
@@ -71,7 +71,7 @@ public sealed class LoadTests(TwoSilos fixture) : IClassFixture<TwoSilos>
         Assert.Equal(owner, fixture.Cluster.OwnerOf(_driver.Tenant, id));
         ConversationInfo conversation = await _driver.Host.GetConversationAsync(_driver.Tenant, id);
         AdapterInfo adapter = await _driver.Host.GetAdapterAsync(_driver.Tenant, id);
-        Assert.True(conversation.Tokens - adapter.TrainedTo >= 1024, $"it was done already: {adapter.TrainedTo} of {conversation.Tokens}");
+        Assert.True(conversation.Tokens - adapter.TrainedTo >= 256, $"it was done already: {adapter.TrainedTo} of {conversation.Tokens}");
         Assert.Equal(0, turns.Count);
         await _driver.Host.DeleteConversationAsync(_driver.Tenant, id);
         await fixture.Cluster.LeftAsync(null, _driver.Tenant, id);

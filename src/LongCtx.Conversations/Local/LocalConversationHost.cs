@@ -194,7 +194,7 @@ public sealed class LocalConversationHost : IConversationHost, IAdapterHost, IAs
     {
         Leave? left = await owner.Completion.ConfigureAwait(false);
         _owners.TryRemove(new(owner.Key, entry));
-        if (left is null || _isClosing || owner.State.Live is null || left.Status is AppendStatus.Fenced or AppendStatus.Gone) return;
+        if (left is null || _isClosing || owner.State.Live is null || left.Status is AppendStatus.Fenced or AppendStatus.Gone || left.Failure is LongCtxException { Code: ErrorCode.Deleted }) return;
         Runtime.Warn($"conversation {owner.Key.Id} stopped at event {owner.State.Seq}: {left.Failure?.Message ?? "the store has another head"}; its turn goes on as soon as the store does");
         while (!_isClosing)
         {

@@ -128,7 +128,7 @@ internal sealed class ConversationLearner(
             request = request with { Pinned = new(sequence, at, chunk with { Tokens = chunk.Tokens[(int)(range.From - 1 - first)..], FirstLabel = 1 }) };
         TrainingOutcome outcome = await services.Engine.TrainAsync(request, cancellation).ConfigureAwait(false);
         TrainingResult result = outcome.Result;
-        var update = new AdapterUpdate(range.From, range.To, result.State is null ? 0 : adapter.Newest + 1, [.. result.Losses.Where(double.IsFinite)], result.BaseLoss ?? 0, outcome.Seconds)
+        var update = new AdapterUpdate(range.From, range.To, result.State is null ? 0 : adapter.Newest + 1, [.. result.Losses.Where(double.IsFinite)], Finite(result.BaseLoss) ?? 0, outcome.Seconds)
         {
             HeldOutBefore = Finite(result.HeldOutBefore), HeldOutAfter = Finite(result.HeldOutAfter), Rejected = result.Rejection,
         };
