@@ -65,7 +65,7 @@ public sealed record AdapterState(AdapterSettings Settings)
 
     public AdapterState After(AdapterUpdated e)
     {
-        var versions = e.IsRefill ? [] : Versions;
+        var versions = e.IsRefill ? [] : Versions.RemoveAll(v => v.FirstToken >= e.FirstToken); // replaced before a token was computed under them
         if (e.Version > 0) versions = versions.Add(new(e.Version, e.Digest, e.FirstToken));
         long floor = e.IsRefill ? e.FirstToken : ReplayFloor;
         if (versions.Length > StoredMax)
